@@ -1,0 +1,162 @@
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use crate::{FieldError, Invalid, JsonObject, ParseError};
+
+/// Reads a JSON object field by field, and finds everything that is wrong with
+/// it in one go: fields that are missing, that hold the wrong thing, or that
+/// nobody asked for.
+///
+/// ```
+/// use notification_event::{Fields, ClientId};
+/// let object = serde_json::json!({"client": "alice", "colour": "red"});
+/// let mut fields = Fields::new(object.as_object().unwrap().clone());
+/// let client: Option<ClientId> = fields.required("client", notification_event::Fields::parsed);
+/// assert_eq!(client.unwrap().as_str(), "alice");
+/// let refusal = fields.finish().unwrap_err();
+/// assert_eq!(refusal.to_string(), "colour: expected no such field; known are client");
+/// ```
+#[derive(Debug)]
+pub struct Fields {
+    object: JsonObject,
+    known: Vec<&'static str>,
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    /// A reader of `object`.
+    pub fn new(object: JsonObject) -> Self {
+        Self {
+            object,
+            known: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// Takes a field that has to be there. `None` means that
+    /// [`finish`](Self::finish) will refuse.
+    pub fn required<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(Value) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        if !self.object.contains_key(name) {
+            self.refuse(Invalid::field(name, "this field, which is required"));
+        }
+        self.optional(name, read)
+    }
+
+    /// Takes a field that may be absent. `null` is a value, not absence.
+    pub fn optional<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(Value) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        self.known.push(name);
+        let value = self.object.shift_remove(name)?;
+        match read(value) {
+            Ok(value) => Some(value),
+            Err(invalid) => {
+                self.refuse(invalid.within(name));
+                None
+            }
+        }
+    }
+
+    /// Adds a refusal that concerns several fields at once.
+    pub fn refuse(&mut self, invalid: Invalid) {
+        self.errors.extend(invalid.errors);
+    }
+
+    /// Refuses if anything was wrong, or is left over.
+    pub fn finish(mut self) -> Result<(), Invalid> {
+        for (name, _) in &self.object {
+            let expected = format!("no such field; known are {}", self.known.join(", "));
+            self.errors.push(FieldError {
+                field: name.clone(),
+                expected,
+            });
+        }
+        match self.errors.is_empty() {
+            true => Ok(()),
+            false => Err(Invalid {
+                errors: self.errors,
+            }),
+        }
+    }
+
+    /// Reads a string that parses as `T`.
+    pub fn parsed<T: FromStr<Err = ParseError>>(value: Value) -> Result<T, Invalid> {
+        Ok(string(value)?.parse::<T>()?)
+    }
+}
+
+pub(crate) fn string(value: Value) -> Result<String, Invalid> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => Err(Invalid::value("a string")),
+    }
+}
+
+pub(crate) fn array(value: Value) -> Result<Vec<Value>, Invalid> {
+    match value {
+        Value::Array(elements) => Ok(elements),
+        _ => Err(Invalid::value("an array")),
+    }
+}
+
+pub(crate) fn object(value: Value) -> Result<JsonObject, Invalid> {
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(Invalid::value("an object")),
+    }
+}
+
+/// Reads an object whose JSON takes at most `max` bytes.
+pub(crate) fn object_of_at_most(max: usize) -> impl FnOnce(Value) -> Result<JsonObject, Invalid> {
+    move |value| {
+        let object = object(value)?;
+        let size = serde_json::to_vec(&object).map_or(usize::MAX, |json| json.len());
+        if size <= max {
+            Ok(object)
+        } else {
+            let max = max / 1024;
+            Err(Invalid::value(format!("an object of at most {max} KiB")))
+        }
+    }
+}
+
+/// Reads a string by its length in characters (Unicode scalar values).
+pub(crate) fn text(length: RangeInclusive<usize>) -> impl FnOnce(Value) -> Result<String, Invalid> {
+    move |value| {
+        let expected = || {
+            let (min, max) = (length.start(), length.end());
+            Invalid::value(format!("a string of {min} to {max} characters"))
+        };
+        let text = string(value).map_err(|_| expected())?;
+        match length.contains(&text.chars().count()) {
+            true => Ok(text),
+            false => Err(expected()),
+        }
+    }
+}
+
+pub(crate) fn number(range: RangeInclusive<f64>) -> impl FnOnce(Value) -> Result<f64, Invalid> {
+    move |value| {
+        value.as_f64().filter(|n| range.contains(n)).ok_or_else(|| {
+            let (min, max) = (range.start(), range.end());
+            Invalid::value(format!("a number from {min} to {max}"))
+        })
+    }
+}
+
+pub(crate) fn integer(range: RangeInclusive<u64>) -> impl FnOnce(Value) -> Result<u64, Invalid> {
+    move |value| {
+        value.as_u64().filter(|n| range.contains(n)).ok_or_else(|| {
+            let (min, max) = (range.start(), range.end());
+            Invalid::value(format!("an integer from {min} to {max}"))
+        })
+    }
+}

@@ -1,0 +1,52 @@
+//! The vocabulary of the notification server: what an event is, who it is for,
+//! and where it stands in the log, as types that cannot hold a wrong value.
+//!
+//! The nouns, in the order in which an event meets them:
+//!
+//! - [`Draft`]: what a publisher sent, parsed and checked; everything but its identity.
+//! - [`Event`]: a draft with an [`EventId`] and a [`Timestamp`]. It is encoded once,
+//!   into an [`EncodedEvent`]: its JSON, and the [`Head`] that decides who gets it.
+//! - [`Topic`], [`Pattern`], [`Filter`] and [`Audience`]: where it belongs and who it is for.
+//! - [`Cursor`]: a place in the log, as clients see it.
+//! - [`Status`]: what the server tells one connection about itself. Never in the log.
+//!
+//! Start reading at [`Draft::parse`]. Everything that comes from outside is parsed
+//! here, into these types, and reported as an [`Invalid`] that names each field and
+//! what was expected of it; nothing further in has to check again.
+//!
+//! This crate knows nothing of tasks, files or sockets, and reads no clock: time is passed in.
+
+mod application;
+mod audience;
+mod cursor;
+mod draft;
+mod event;
+mod fields;
+mod filter;
+mod identifier;
+mod invalid;
+mod notification;
+mod pattern;
+mod progress;
+mod status;
+mod timestamp;
+mod topic;
+
+pub use application::Application;
+pub use audience::Audience;
+pub use cursor::{Cursor, Epoch, Position};
+pub use draft::{Body, Draft};
+pub use event::{EncodedEvent, Event, EventType, Head};
+pub use fields::Fields;
+pub use filter::Filter;
+pub use identifier::{ClientId, EventId, EventName, TaskId};
+pub use invalid::{FieldError, Invalid, ParseError};
+pub use notification::{Notification, NotificationType};
+pub use pattern::{Pattern, Segment};
+pub use progress::{Progress, TaskState};
+pub use status::{GapReason, Status};
+pub use timestamp::Timestamp;
+pub use topic::Topic;
+
+/// A JSON object, in the order in which its publisher wrote it.
+pub type JsonObject = serde_json::Map<String, serde_json::Value>;

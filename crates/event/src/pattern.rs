@@ -1,0 +1,119 @@
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::topic::{MAX_LEN, MAX_SEGMENTS, is_segment};
+use crate::{ParseError, Topic};
+
+/// Which topics are meant: a topic in which `*` stands for any one segment, and
+/// `**` at the end for any number of them, none included.
+///
+/// `ops/*` is `ops/backups` but neither `ops` nor `ops/db/eu`; `ops/**` is all three.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pattern(Arc<str>);
+
+/// One segment of a [`Pattern`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segment<'a> {
+    /// Exactly this segment.
+    Literal(&'a str),
+    /// `*`: any one segment.
+    One,
+    /// `**`: everything that follows, nothing included. Only ever the last.
+    Rest,
+}
+
+impl Pattern {
+    /// The pattern as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The segments, from the left.
+    pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+        self.0.split('/').map(|segment| match segment {
+            "*" => Segment::One,
+            "**" => Segment::Rest,
+            literal => Segment::Literal(literal),
+        })
+    }
+
+    /// Whether `topic` is one of those meant.
+    pub fn matches(&self, topic: &Topic) -> bool {
+        let mut topic = topic.segments();
+        for segment in self.segments() {
+            match (segment, topic.next()) {
+                (Segment::Rest, _) => return true,
+                (Segment::One, Some(_)) => {}
+                (Segment::Literal(wanted), Some(given)) if wanted == given => {}
+                _ => return false,
+            }
+        }
+        topic.next().is_none()
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let fits = text.len() <= MAX_LEN && text.split('/').count() <= MAX_SEGMENTS;
+        let head = match text.rsplit_once('/') {
+            Some((head, "**")) => head,
+            None if text == "**" => "*",
+            _ => text,
+        };
+        if fits && head.split('/').all(|s| s == "*" || is_segment(s)) {
+            Ok(Self(text.into()))
+        } else {
+            Err(ParseError {
+                what: "topic pattern",
+                expected: "a topic in which * stands for one segment and a final ** for any rest",
+            })
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_topics() {
+        let check = |pattern: &str, topic: &str, expected: bool| {
+            let matches = pattern
+                .parse::<Pattern>()
+                .unwrap()
+                .matches(&topic.parse().unwrap());
+            assert_eq!(matches, expected, "{pattern} against {topic}");
+        };
+        check("ops", "ops", true);
+        check("ops", "ops/a", false);
+        check("ops", "opsx", false);
+        check("ops/*", "ops/a", true);
+        check("ops/*", "ops", false);
+        check("ops/*", "ops/a/b", false);
+        check("*/a", "ops/a", true);
+        check("ops/**", "ops", true);
+        check("ops/**", "ops/a", true);
+        check("ops/**", "ops/a/b", true);
+        check("ops/**", "opsx", false);
+        check("*/**", "ops/a/b", true);
+        check("**", "a/b/c", true);
+    }
+
+    #[test]
+    fn patterns_are_parsed_at_the_door() {
+        for wrong in [
+            "", "/", "**/a", "a/**/b", "a*", "a/b*", "***", "a//b", "a b",
+        ] {
+            assert!(wrong.parse::<Pattern>().is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+use serde::Serialize;
+
+use crate::{Cursor, Timestamp};
+
+/// What the server tells one connection about itself. It is no event: it has no
+/// id, is not in the log, and does not move the cursor.
+///
+/// JSON: `{"type": "status", "status": "connected", …, "timestamp": …}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The first thing on every stream.
+    Connected {
+        /// This connection, as the server's log and metrics name it.
+        connection_id: String,
+        /// Open streams, this one included.
+        client_count: usize,
+    },
+    /// Events before `cursor` may be missing from this stream.
+    Gap {
+        /// Where delivery goes on.
+        cursor: Cursor,
+        /// Why they are missing.
+        reason: GapReason,
+    },
+    /// The server ends this stream; come back with the last `id:`.
+    Closing {
+        /// Why, for people.
+        reason: &'static str,
+    },
+}
+
+/// Why events may be missing from a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapReason {
+    /// They were older or more than the server keeps.
+    Retention,
+    /// The cursor belongs to another log than the one the server has now.
+    Epoch,
+}
+
+impl Status {
+    /// The status as one line of JSON, at this moment.
+    pub fn to_json(&self, timestamp: Timestamp) -> String {
+        #[derive(Serialize)]
+        struct Wire<'a> {
+            r#type: &'static str,
+            status: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            connection_id: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            client_count: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            cursor: Option<Cursor>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'static str>,
+            timestamp: Timestamp,
+        }
+        let mut wire = Wire {
+            r#type: "status",
+            status: "",
+            connection_id: None,
+            client_count: None,
+            cursor: None,
+            reason: None,
+            timestamp,
+        };
+        match self {
+            Self::Connected {
+                connection_id,
+                client_count,
+            } => {
+                wire.status = "connected";
+                wire.connection_id = Some(connection_id);
+                wire.client_count = Some(*client_count);
+            }
+            Self::Gap { cursor, reason } => {
+                wire.status = "gap";
+                wire.cursor = Some(*cursor);
+                wire.reason = Some(reason.as_str());
+            }
+            Self::Closing { reason } => {
+                wire.status = "closing";
+                wire.reason = Some(reason);
+            }
+        }
+        serde_json::to_string(&wire).expect("strings and numbers")
+    }
+}
+
+impl GapReason {
+    /// The word for it in JSON and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retention => "retention",
+            Self::Epoch => "epoch",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn statuses_are_one_json_object_each() {
+        let now = Timestamp::from_millis(0);
+        let check = |status: Status, expected: Value| {
+            let json: Value = serde_json::from_str(&status.to_json(now)).unwrap();
+            assert_eq!(json, expected);
+        };
+        check(
+            Status::Connected {
+                connection_id: "c1".into(),
+                client_count: 3,
+            },
+            json!({"type": "status", "status": "connected", "connection_id": "c1",
+                   "client_count": 3, "timestamp": "1970-01-01T00:00:00.000Z"}),
+        );
+        check(
+            Status::Gap {
+                cursor: "0123abcd-7".parse().unwrap(),
+                reason: GapReason::Retention,
+            },
+            json!({"type": "status", "status": "gap", "cursor": "0123abcd-7",
+                   "reason": "retention", "timestamp": "1970-01-01T00:00:00.000Z"}),
+        );
+        check(
+            Status::Closing { reason: "shutdown" },
+            json!({"type": "status", "status": "closing", "reason": "shutdown",
+                   "timestamp": "1970-01-01T00:00:00.000Z"}),
+        );
+    }
+}

@@ -1,0 +1,104 @@
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::ParseError;
+
+/// The longest topic or pattern, in bytes.
+pub(crate) const MAX_LEN: usize = 255;
+/// The most segments that a topic or pattern has.
+pub(crate) const MAX_SEGMENTS: usize = 8;
+
+/// Where an event belongs: `ops/backups`.
+///
+/// One to 8 segments of `A-Z a-z 0-9 . _ -`, separated by `/`, at most 255 bytes
+/// in all. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Topic(Arc<str>);
+
+impl Topic {
+    /// The topic as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The segments, from the left.
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+}
+
+/// The topic of events that name none: `default`.
+impl Default for Topic {
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+impl FromStr for Topic {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let fits = text.len() <= MAX_LEN && text.split('/').count() <= MAX_SEGMENTS;
+        if fits && text.split('/').all(is_segment) {
+            Ok(Self(text.into()))
+        } else {
+            Err(ParseError {
+                what: "topic",
+                expected: "1 to 8 segments of A-Z a-z 0-9 . _ - separated by /, at most 255 bytes",
+            })
+        }
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl serde::Serialize for Topic {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+pub(crate) fn is_segment(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_are_parsed_at_the_door() {
+        let check = |text: &str, ok: bool| {
+            assert_eq!(text.parse::<Topic>().is_ok(), ok, "{text:?}");
+        };
+        check("ops", true);
+        check("ops/backups", true);
+        check("a/b/c/d/e/f/g/h", true);
+        check("a/b/c/d/e/f/g/h/i", false);
+        check(&"x".repeat(255), true);
+        check(&"x".repeat(256), false);
+        for wrong in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "a b",
+            "*",
+            "a/**",
+            "$presence",
+            "a\n",
+            "ä",
+        ] {
+            check(wrong, false);
+        }
+    }
+}

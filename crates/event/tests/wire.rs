@@ -1,0 +1,191 @@
+//! What publishers may write, and what receivers then read.
+
+use notification_event::{Draft, Event, Filter, Head, Invalid, Timestamp};
+use serde_json::{Value, json};
+
+fn publish(input: Value) -> (Head, Value) {
+    let event = Event::new(Draft::parse(input).unwrap(), Timestamp::from_millis(0));
+    let encoded = event.encode();
+    let json = serde_json::from_slice(&encoded.json).unwrap();
+    (encoded.head, json)
+}
+
+fn refused(input: Value) -> Vec<String> {
+    let Invalid { errors } = Draft::parse(input).unwrap_err();
+    errors.into_iter().map(|e| e.field).collect()
+}
+
+#[test]
+fn a_notification_has_the_fields_that_its_clients_know_first() {
+    let (head, json) = publish(json!({
+        "type": "notification", "message": "System maintenance starting",
+        "notification_type": "warning", "data": {"z": 1, "a": {"b": [1.5, 12, "x"]}}
+    }));
+    assert_eq!(
+        json,
+        json!({
+            "type": "notification", "notification_id": head.id.as_str(),
+            "notification_type": "warning", "message": "System maintenance starting",
+            "timestamp": "1970-01-01T00:00:00.000Z",
+            "data": {"z": 1, "a": {"b": [1.5, 12, "x"]}},
+            "event_id": head.id.as_str(), "topic": "default"
+        })
+    );
+    let keys: Vec<_> = json.as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "type",
+            "notification_id",
+            "notification_type",
+            "message",
+            "timestamp",
+            "data",
+            "event_id",
+            "topic"
+        ]
+    );
+    assert_eq!(
+        json["data"].as_object().unwrap().keys().next().unwrap(),
+        "z"
+    );
+}
+
+#[test]
+fn whole_percents_have_no_fraction() {
+    let at = |step: u64, total: u64| {
+        let (_, json) = publish(json!({
+            "type": "progress", "task_id": "t", "task_name": "T", "step": step, "total_steps": total
+        }));
+        (
+            json["progress"].to_string(),
+            json["state"].as_str().unwrap().to_owned(),
+        )
+    };
+    assert_eq!(at(1, 10), ("10".into(), "running".into()));
+    assert_eq!(at(1, 3), ("33.33".into(), "running".into()));
+    assert_eq!(at(3, 3), ("100".into(), "completed".into()));
+    assert_eq!(at(0, 3), ("0".into(), "running".into()));
+}
+
+#[test]
+fn an_application_event_has_its_name_and_data() {
+    let (head, json) = publish(json!({
+        "type": "event", "name": "incident.created", "topic": "ops/db",
+        "data": {"severity": 2}, "audience": {"clients": ["alice"]}
+    }));
+    assert_eq!(head.name.unwrap().as_str(), "incident.created");
+    assert!(head.audience.is_some());
+    assert_eq!(
+        json,
+        json!({
+            "type": "event", "name": "incident.created",
+            "timestamp": "1970-01-01T00:00:00.000Z", "data": {"severity": 2},
+            "event_id": head.id.as_str(), "topic": "ops/db"
+        })
+    );
+}
+
+#[test]
+fn json_is_one_line_whatever_is_in_it() {
+    let hostile = "a\r\n\ndata: {}\n\nid: 7\u{0}\u{2028}\u{2029}\u{85}";
+    let event = Draft::parse(json!({"type": "notification", "message": hostile})).unwrap();
+    let encoded = Event::new(event, Timestamp::from_millis(0)).encode();
+    assert!(!encoded.json.iter().any(|b| b.is_ascii_control()));
+    let read: Value = serde_json::from_slice(&encoded.json).unwrap();
+    assert_eq!(read["message"], hostile);
+}
+
+#[test]
+fn everything_wrong_is_named_at_once() {
+    assert_eq!(refused(json!([])), [""]);
+    assert_eq!(refused(json!("hello")), [""]);
+    assert_eq!(refused(json!({"message": "hi"})), ["type"]);
+    assert_eq!(refused(json!({"type": "status", "x": 1})), ["type"]);
+    assert_eq!(refused(json!({"type": "notification"})), ["message"]);
+    assert_eq!(
+        refused(json!({
+            "type": "notification", "message": "", "notification_type": "loud",
+            "topic": "a b", "data": [], "title": 1, "colour": "red",
+            "audience": {"clients": ["a b"]}
+        })),
+        [
+            "notification_type",
+            "message",
+            "title",
+            "data",
+            "topic",
+            "audience.clients",
+            "colour"
+        ]
+    );
+    assert_eq!(
+        refused(json!({
+            "type": "progress", "task_id": "a b", "task_name": "", "progress": 101, "step": -1,
+            "total_steps": 0, "message": 5, "state": "done"
+        })),
+        [
+            "task_id",
+            "task_name",
+            "progress",
+            "step",
+            "total_steps",
+            "message",
+            "state"
+        ]
+    );
+    assert_eq!(
+        refused(json!({
+            "type": "progress", "task_id": "t", "task_name": "T", "step": 3, "total_steps": 2
+        })),
+        ["step"]
+    );
+    assert_eq!(refused(json!({"type": "event", "data": {}})), ["name"]);
+    assert_eq!(
+        refused(json!({"type": "event", "name": "n", "event_id": "x", "timestamp": "now"})),
+        ["event_id", "timestamp"]
+    );
+}
+
+#[test]
+fn bounds_are_inclusive() {
+    let message = |n: usize| json!({"type": "notification", "message": "ä".repeat(n)});
+    assert!(Draft::parse(message(4096)).is_ok());
+    assert_eq!(refused(message(4097)), ["message"]);
+    // {"d":"…"} is 8 bytes of JSON around its text.
+    let data = |n: usize| json!({"type": "event", "name": "n", "data": {"d": "x".repeat(n - 8)}});
+    assert!(Draft::parse(data(64 * 1024)).is_ok());
+    assert_eq!(refused(data(64 * 1024 + 1)), ["data"]);
+}
+
+#[test]
+fn a_batch_is_all_or_nothing_and_names_the_element() {
+    let event = json!({"type": "notification", "message": "hi"});
+    assert_eq!(Draft::parse_batch(event.clone()).unwrap().len(), 1);
+    assert_eq!(Draft::parse_batch(json!([event, event])).unwrap().len(), 2);
+    let refused = Draft::parse_batch(json!([event, {"type": "notification"}, 5])).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "[1].message: expected this field, which is required; [2]: expected an object"
+    );
+    assert!(Draft::parse_batch(json!([])).is_err());
+    assert!(Draft::parse_batch(Value::Array(vec![event; 1001])).is_err());
+}
+
+#[test]
+fn filters_join_lists_by_and_and_entries_by_or() {
+    let (head, _) = publish(json!({"type": "notification", "message": "m", "topic": "ops/db"}));
+    let check = |topics: &[&str], types: &[&str], expected: bool| {
+        let filter = Filter {
+            topics: topics.iter().map(|t| t.parse().unwrap()).collect(),
+            types: types.iter().map(|t| t.parse().unwrap()).collect(),
+        };
+        assert_eq!(filter.matches(&head), expected, "{topics:?} {types:?}");
+        assert_eq!(filter.clone().normalized().matches(&head), expected);
+    };
+    check(&[], &[], true);
+    check(&["ops/*"], &[], true);
+    check(&["web", "ops/**"], &["progress", "notification"], true);
+    check(&["web"], &["notification"], false);
+    check(&["ops/*"], &["progress"], false);
+}
