@@ -1,0 +1,125 @@
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use notification_event::{EncodedEvent, Epoch, Position, Timestamp};
+
+use crate::Retention;
+
+/// A log of events, of which there is one for each server.
+///
+/// Appends come from one writer at a time, which batches what waits (see the
+/// hub's publisher); reads come from anywhere, at any time.
+#[async_trait]
+pub trait EventLog: Debug + Send + Sync + 'static {
+    /// What the log holds right now. Costs nothing: no file is touched.
+    fn bounds(&self) -> Bounds;
+
+    /// Appends all of `batch`, or nothing. When this returns, the events are as
+    /// durable as the engine makes them and can be read. The first of them is
+    /// at the position returned, the others follow it.
+    async fn append(
+        &self,
+        batch: Arc<[EncodedEvent]>,
+        now: Timestamp,
+    ) -> Result<Position, LogError>;
+
+    /// Reads on from `after`: the events that follow it, as many as `limit`
+    /// allows, and at least one if there is one. If retention has passed
+    /// `after`, the page begins at the floor that it reports.
+    async fn read(&self, after: Position, limit: PageLimit) -> Result<Page, LogError>;
+
+    /// The place to read on from for everything appended at `time` or later.
+    async fn position_at(&self, time: Timestamp) -> Result<Position, LogError>;
+
+    /// Removes at most `limit` of the oldest events that `retention` does not
+    /// keep, and says how many. Call it until that is 0; other calls get in between.
+    async fn prune(
+        &self,
+        retention: &Retention,
+        now: Timestamp,
+        limit: u64,
+    ) -> Result<u64, LogError>;
+
+    /// Writes something that changes nothing, to see whether an append would work.
+    async fn probe(&self) -> Result<(), LogError>;
+
+    /// Writes out what is in flight and lets go of the files. Later calls fail
+    /// with [`LogError::Closed`].
+    async fn close(&self) -> Result<(), LogError>;
+}
+
+/// What a log holds: the events after `floor`, up to and including `head`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Which log this is.
+    pub epoch: Epoch,
+    /// The newest event that retention has removed; 0 if it removed none.
+    pub floor: Position,
+    /// The newest event; the floor if there is none.
+    pub head: Position,
+    /// Bytes of JSON that are kept.
+    pub bytes: u64,
+    /// When the event at the floor was appended; none if none was removed.
+    pub pruned_until: Option<Timestamp>,
+}
+
+impl Bounds {
+    /// The bounds of a new log.
+    pub fn new(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            floor: Position::START,
+            head: Position::START,
+            bytes: 0,
+            pruned_until: None,
+        }
+    }
+
+    /// How many events are kept.
+    pub fn events(&self) -> u64 {
+        self.head.since(self.floor)
+    }
+}
+
+/// How much one read returns at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimit {
+    /// Events, at least 1.
+    pub events: usize,
+    /// Bytes of JSON; the event that passes this bound is the page's last.
+    pub bytes: usize,
+}
+
+/// A part of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The log's floor when the page was read: a reader that asked for
+    /// something before it has missed events.
+    pub floor: Position,
+    /// The events, in order.
+    pub entries: Vec<Entry>,
+}
+
+/// An event in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it stands.
+    pub position: Position,
+    /// What stands there.
+    pub event: EncodedEvent,
+}
+
+/// Why the log could not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// The storage refuses, for now: full, unplugged, read-only. It may recover.
+    #[error("the log cannot be used: {0}")]
+    Unavailable(String),
+    /// What is stored makes no sense.
+    #[error("the log is damaged: {0}")]
+    Damaged(String),
+    /// The server is stopping.
+    #[error("the log is closed")]
+    Closed,
+}

@@ -1,0 +1,175 @@
+//! The log in one SQLite file, in WAL mode: one connection writes, a few read.
+
+mod data_dir;
+mod open;
+mod reader;
+mod schema;
+mod writer;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use notification_event::{EncodedEvent, Position, Timestamp};
+use rusqlite::ErrorCode;
+
+use self::data_dir::DataDirLock;
+pub use self::open::OpenError;
+use self::reader::Readers;
+use self::writer::Writer;
+use crate::{Bounds, EventLog, LogError, Page, PageLimit, Retention};
+
+/// When an append is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// Before it returns: it survives a power cut.
+    EachAppend,
+    /// When the operating system gets to it: it survives the end of the
+    /// process, however violent. After a power cut the newest events may be
+    /// gone; the log then begins a new epoch, so that this is noticed.
+    Eventually,
+}
+
+/// A log in the file `notifications.db` of a data directory.
+#[derive(Clone, Debug)]
+pub struct SqliteLog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    // A std mutex, held across file accesses: only blocking threads take it.
+    writer: Mutex<Option<Writer>>,
+    readers: Readers,
+    // Apart from the writer, so that reading the bounds never waits for a disk.
+    bounds: Mutex<Bounds>,
+    _lock: DataDirLock,
+}
+
+impl SqliteLog {
+    /// Opens the log in `data_dir`, and creates both as needed. Blocks while it
+    /// reads the whole file once to see that it is sound.
+    pub fn open(data_dir: &Path, sync: Sync) -> Result<Self, OpenError> {
+        let lock = DataDirLock::acquire(data_dir)?;
+        let path = data_dir.join("notifications.db");
+        let connection = open::open(&path)?;
+        let (writer, bounds) =
+            Writer::new(connection, sync).map_err(|error| OpenError::from_sqlite(&path, error))?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                writer: Mutex::new(Some(writer)),
+                readers: Readers::new(path),
+                bounds: Mutex::new(bounds),
+                _lock: lock,
+            }),
+        })
+    }
+
+    /// Runs `work` with the writing connection on a thread that may block.
+    /// Whatever it did to the bounds is seen once it has succeeded.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer, &mut Bounds) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let shared = self.shared.clone();
+        blocking(move || {
+            let mut guard = shared.writer.lock().expect("no holder panics");
+            let writer = guard.as_mut().ok_or(LogError::Closed)?;
+            let mut bounds = shared.bounds();
+            let result = work(writer, &mut bounds)?;
+            *shared.bounds.lock().expect("no holder panics") = bounds;
+            Ok(result)
+        })
+        .await
+    }
+}
+
+impl Shared {
+    fn bounds(&self) -> Bounds {
+        *self.bounds.lock().expect("no holder panics")
+    }
+}
+
+#[async_trait]
+impl EventLog for SqliteLog {
+    fn bounds(&self) -> Bounds {
+        self.shared.bounds()
+    }
+
+    async fn append(
+        &self,
+        batch: Arc<[EncodedEvent]>,
+        now: Timestamp,
+    ) -> Result<Position, LogError> {
+        self.write(move |writer, bounds| writer.append(bounds, &batch, now))
+            .await
+    }
+
+    async fn read(&self, after: Position, limit: PageLimit) -> Result<Page, LogError> {
+        let readers = &self.shared.readers;
+        readers
+            .read(move |connection| reader::page(connection, after, limit))
+            .await
+    }
+
+    async fn position_at(&self, time: Timestamp) -> Result<Position, LogError> {
+        let readers = &self.shared.readers;
+        readers
+            .read(move |connection| reader::position_at(connection, time))
+            .await
+    }
+
+    async fn prune(
+        &self,
+        retention: &Retention,
+        now: Timestamp,
+        limit: u64,
+    ) -> Result<u64, LogError> {
+        let retention = retention.clone();
+        self.write(move |writer, bounds| writer.prune(bounds, &retention, now, limit))
+            .await
+    }
+
+    async fn probe(&self) -> Result<(), LogError> {
+        self.write(|writer, _| writer.probe()).await
+    }
+
+    async fn close(&self) -> Result<(), LogError> {
+        self.shared.readers.close();
+        let shared = self.shared.clone();
+        blocking(move || {
+            let writer = shared.writer.lock().expect("no holder panics").take();
+            Ok(writer.ok_or(LogError::Closed)?.close()?)
+        })
+        .await
+    }
+}
+
+/// Runs file accesses where they hold up no task.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, LogError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+        Err(_) => Err(LogError::Closed),
+    }
+}
+
+impl From<rusqlite::Error> for LogError {
+    fn from(error: rusqlite::Error) -> Self {
+        let damaged = match &error {
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::QueryReturnedNoRows => true,
+            other => matches!(
+                other.sqlite_error_code(),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            ),
+        };
+        match damaged {
+            true => Self::Damaged(error.to_string()),
+            false => Self::Unavailable(error.to_string()),
+        }
+    }
+}

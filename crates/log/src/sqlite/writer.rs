@@ -1,0 +1,249 @@
+use notification_event::{EncodedEvent, Epoch, Position, Timestamp};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::Sync;
+use super::reader::{int, position, position_at};
+use crate::search::last_where;
+use crate::{Bounds, Retention};
+
+/// The one connection that writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    connection: Connection,
+}
+
+impl Writer {
+    /// Takes over a connection whose schema is up to date.
+    pub(super) fn new(connection: Connection, sync: Sync) -> rusqlite::Result<(Self, Bounds)> {
+        let boot = boot_id();
+        begin_epoch_after_power_cut(&connection, &boot)?;
+        let (synchronous, unsynced_boot) = match sync {
+            Sync::EachAppend => ("FULL", None),
+            Sync::Eventually => ("NORMAL", Some(boot)),
+        };
+        // Synced itself, which also syncs whatever an earlier run left unsynced.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.execute("UPDATE log SET unsynced_boot = ?1", [unsynced_boot])?;
+        connection.pragma_update(None, "synchronous", synchronous)?;
+        let bounds = bounds(&connection)?;
+        Ok((Self { connection }, bounds))
+    }
+
+    pub(super) fn append(
+        &mut self,
+        bounds: &mut Bounds,
+        batch: &[EncodedEvent],
+        now: Timestamp,
+    ) -> rusqlite::Result<Position> {
+        let transaction = self.begin()?;
+        // Read again and not taken from memory: a commit that failed may have succeeded all the same.
+        let mut head = Head::read(&transaction)?;
+        let first = head.position.plus(1);
+        head.appended_at = head.appended_at.max(now);
+        for event in batch {
+            head.position = head.position.plus(1);
+            head.bytes_through += event.json.len() as u64;
+            head.insert(&transaction, event)?;
+        }
+        transaction.commit()?;
+        bounds.head = head.position;
+        bounds.bytes += batch.iter().map(|e| e.json.len() as u64).sum::<u64>();
+        Ok(first)
+    }
+
+    pub(super) fn prune(
+        &mut self,
+        bounds: &mut Bounds,
+        retention: &Retention,
+        now: Timestamp,
+        limit: u64,
+    ) -> rusqlite::Result<u64> {
+        // Read again, because an earlier step may have ended between its commit and this.
+        *bounds = self::bounds(&self.connection)?;
+        let keep_after = keep_after(&self.connection, bounds, retention, now)?;
+        let count = keep_after.since(bounds.floor).min(limit);
+        if count == 0 {
+            return Ok(0);
+        }
+        let through = bounds.floor.plus(count);
+        let transaction = self.begin()?;
+        transaction
+            .prepare_cached(
+                "UPDATE log SET (pruned_through, pruned_bytes, pruned_until) =
+                 (SELECT position, bytes_through, appended_at FROM events WHERE position = ?1)",
+            )?
+            .execute([int(through.0)])?;
+        transaction
+            .prepare_cached("DELETE FROM events WHERE position <= ?1")?
+            .execute([int(through.0)])?;
+        transaction.commit()?;
+        *bounds = self::bounds(&self.connection)?;
+        self.give_back_pages()?;
+        Ok(count)
+    }
+
+    /// Gives pages that hold nothing any more back to the disk, a few at a time.
+    fn give_back_pages(&self) -> rusqlite::Result<()> {
+        let mut statement = self
+            .connection
+            .prepare_cached("PRAGMA incremental_vacuum(1000)")?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
+
+    pub(super) fn probe(&mut self) -> rusqlite::Result<()> {
+        let transaction = self.begin()?;
+        transaction.execute("UPDATE log SET epoch = epoch", [])?;
+        transaction.commit()
+    }
+
+    /// Puts everything into the main file, synced.
+    pub(super) fn close(self) -> rusqlite::Result<()> {
+        let connection = self.connection;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.execute("UPDATE log SET unsynced_boot = NULL", [])?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        connection.close().map_err(|(_, error)| error)
+    }
+
+    fn begin(&mut self) -> rusqlite::Result<Transaction<'_>> {
+        self.connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+    }
+}
+
+/// What the newest event says about those before it.
+struct Head {
+    position: Position,
+    appended_at: Timestamp,
+    bytes_through: u64,
+}
+
+impl Head {
+    fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let newest = connection
+            .prepare_cached(
+                "SELECT position, appended_at, bytes_through FROM events
+                 ORDER BY position DESC LIMIT 1",
+            )?
+            .query_row([], Self::from_row)
+            .optional()?;
+        match newest {
+            Some(head) => Ok(head),
+            None => connection
+                .prepare_cached("SELECT pruned_through, pruned_until, pruned_bytes FROM log")?
+                .query_row([], Self::from_row),
+        }
+    }
+
+    fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        let appended_at: Option<i64> = row.get(1)?;
+        Ok(Self {
+            position: position(row, 0)?,
+            appended_at: Timestamp::from_millis(appended_at.unwrap_or(i64::MIN)),
+            bytes_through: row.get::<_, i64>(2)?.cast_unsigned(),
+        })
+    }
+
+    fn insert(&self, connection: &Connection, event: &EncodedEvent) -> rusqlite::Result<()> {
+        let head = &event.head;
+        let audience = head.audience.as_ref();
+        let audience = audience.map(|a| serde_json::Value::Object(a.to_json()).to_string());
+        let json = std::str::from_utf8(&event.json)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        connection
+            .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
+            .execute(params![
+                int(self.position.0),
+                self.appended_at.as_millis(),
+                int(self.bytes_through),
+                head.id.as_str(),
+                head.timestamp.as_millis(),
+                head.event_type.as_str(),
+                head.name.as_ref().map(|name| name.as_str()),
+                head.topic.as_str(),
+                audience,
+                json,
+            ])?;
+        Ok(())
+    }
+}
+
+/// What the file holds.
+pub(super) fn bounds(connection: &Connection) -> rusqlite::Result<Bounds> {
+    let head = Head::read(connection)?;
+    connection.query_row(
+        "SELECT epoch, pruned_through, pruned_bytes, pruned_until FROM log",
+        [],
+        |row| {
+            let epoch: String = row.get(0)?;
+            let pruned_bytes = row.get::<_, i64>(2)?.cast_unsigned();
+            Ok(Bounds {
+                epoch: epoch.parse::<Epoch>().map_err(|error| {
+                    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
+                })?,
+                floor: position(row, 1)?,
+                head: head.position,
+                bytes: head.bytes_through.saturating_sub(pruned_bytes),
+                pruned_until: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
+            })
+        },
+    )
+}
+
+/// The newest position that `retention` does not keep.
+fn keep_after(
+    connection: &Connection,
+    bounds: &Bounds,
+    retention: &Retention,
+    now: Timestamp,
+) -> rusqlite::Result<Position> {
+    let (floor, head) = (bounds.floor, bounds.head);
+    let mut keep_after = floor;
+    if let Some(age) = retention.max_age {
+        keep_after = keep_after.max(position_at(connection, now.before(age))?);
+    }
+    if let Some(max) = retention.max_events {
+        keep_after = keep_after.max(Position(head.0.saturating_sub(max)));
+    }
+    if let Some(max) = retention.max_bytes
+        && bounds.bytes > max
+    {
+        let newest = Head::read(connection)?.bytes_through;
+        let mut statement =
+            connection.prepare_cached("SELECT bytes_through FROM events WHERE position = ?1")?;
+        // Kept must be at most `max`, so this removes one more than the last that is over it.
+        let over = last_where(floor, head, |p| {
+            let through = statement.query_row([int(p.0)], |row| row.get::<_, i64>(0))?;
+            Ok::<_, rusqlite::Error>(newest - through.cast_unsigned() > max)
+        })?;
+        keep_after = keep_after.max(over.plus(1).min(head));
+    }
+    Ok(keep_after)
+}
+
+/// A power cut under [`Sync::Eventually`] may have taken events whose cursors
+/// are out there, and whose positions will be given again. A new epoch makes
+/// those cursors a gap that is noticed.
+fn begin_epoch_after_power_cut(connection: &Connection, boot: &str) -> rusqlite::Result<()> {
+    let unsynced: Option<String> =
+        connection.query_row("SELECT unsynced_boot FROM log", [], |row| row.get(0))?;
+    if unsynced.is_some_and(|unsynced| unsynced != boot) {
+        tracing::warn!(
+            "this machine stopped while events were not yet synced to its disk, so the newest may \
+             be gone; a new epoch begins, and every cursor given out before is reported as a gap"
+        );
+        let epoch = Epoch::generate();
+        connection.execute("UPDATE log SET epoch = ?1", [epoch.as_str()])?;
+    }
+    Ok(())
+}
+
+/// What changes when the machine starts again; the same everywhere if the
+/// platform does not say.
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map_or("unknown".to_owned(), |id| id.trim().to_owned())
+}
