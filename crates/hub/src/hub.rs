@@ -1,0 +1,331 @@
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use notification_event::{ClientId, Cursor, Draft, Event, EventId, Filter, Position, Timestamp};
+use notification_log::{Bounds, EventLog, LogError, Page, PageLimit, Retention};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::fan_out::FanOut;
+use crate::health::Health;
+use crate::publisher::Publisher;
+use crate::subscription::is_for;
+use crate::{Frame, Metrics, PublishError, Start, Subscription, keeper};
+
+/// How a hub works.
+#[derive(Clone, Debug)]
+pub struct HubConfig {
+    /// The most events of the log's newest part that are kept in memory.
+    pub tail_events: usize,
+    /// The most bytes of them.
+    pub tail_bytes: usize,
+    /// What the log keeps.
+    pub retention: Retention,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            tail_events: 8_192,
+            tail_bytes: 8 << 20,
+            retention: Retention::default(),
+        }
+    }
+}
+
+/// The handle to the heart of the server. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) fan_out: Arc<FanOut>,
+    pub(crate) metrics: Metrics,
+    /// No further events will be handed out.
+    pub(crate) closed: CancellationToken,
+    publisher: Publisher,
+    health: Arc<Health>,
+    /// No further events are taken.
+    closing: CancellationToken,
+    tasks: TaskTracker,
+    started: Instant,
+}
+
+/// The answer to publishing one event: it is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// What it is called from now on.
+    pub event_id: EventId,
+    /// When it was published.
+    pub timestamp: Timestamp,
+    /// Where it stands in the log.
+    pub cursor: Cursor,
+    /// How many open streams it was for.
+    pub subscribers: usize,
+}
+
+/// Which stream is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Subscribe {
+    /// Which events.
+    pub filter: Filter,
+    /// Who asks: events for an audience reach only the clients in it.
+    pub client: Option<ClientId>,
+    /// From where on.
+    pub start: Start,
+}
+
+/// Which part of the log is wanted.
+#[derive(Clone, Debug)]
+pub struct PageRequest {
+    /// Which events, for whom, from where on.
+    pub subscribe: Subscribe,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// A part of the log, as one reader sees it.
+#[derive(Debug)]
+pub struct EventPage {
+    /// The events, in order.
+    pub frames: Vec<Arc<Frame>>,
+    /// Where to read on.
+    pub cursor: Cursor,
+    /// Whether there is more after the cursor right now.
+    pub has_more: bool,
+    /// Whether events between the start and the first of these are gone.
+    pub truncated: bool,
+}
+
+/// A part of the log, as frames.
+pub(crate) struct FramePage {
+    pub(crate) floor: Position,
+    pub(crate) frames: Vec<Arc<Frame>>,
+}
+
+impl Hub {
+    /// Begins to serve what `log` holds. Needs a tokio runtime.
+    pub fn new(log: Arc<dyn EventLog>, config: HubConfig) -> Self {
+        let metrics = Metrics::default();
+        let health = Arc::<Health>::default();
+        let closing = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let fan_out = Arc::new(FanOut::new(log.bounds().head, &config));
+        let (publisher, worker) = Publisher::new(
+            log.clone(),
+            fan_out.clone(),
+            health.clone(),
+            metrics.clone(),
+            closing.clone(),
+        );
+        tasks.spawn(worker);
+        tasks.spawn(keeper::keep(
+            log.clone(),
+            config.retention,
+            health.clone(),
+            metrics.clone(),
+            closing.clone(),
+        ));
+        let shared = Shared {
+            log,
+            fan_out,
+            metrics,
+            closed: CancellationToken::new(),
+            publisher,
+            health,
+            closing,
+            tasks,
+            started: Instant::now(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Publishes events, all or none of them. When this returns they are
+    /// committed, and on their way to every open stream that wants them.
+    pub async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<Published>, PublishError> {
+        let now = Timestamp::from(SystemTime::now());
+        let events = drafts
+            .into_iter()
+            .map(|draft| Event::new(draft, now).encode());
+        self.shared.publisher.publish(events.collect()).await
+    }
+
+    /// Publishes one event.
+    pub async fn publish_one(&self, draft: Draft) -> Result<Published, PublishError> {
+        let mut published = self.publish(vec![draft]).await?;
+        Ok(published.pop().expect("one answer for one event"))
+    }
+
+    /// Opens a stream.
+    pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, LogError> {
+        let Subscribe {
+            filter,
+            client,
+            start,
+        } = subscribe;
+        let shared = self.shared.clone();
+        let place = start.find(&*shared.log).await?;
+        let membership = shared.fan_out.join(filter.normalized(), client.as_ref());
+        let id = Uuid::new_v4().to_string();
+        Ok(Subscription::new(id, shared, membership, client, place))
+    }
+
+    /// Reads a part of the log. Looks at a bounded number of events, so with a
+    /// filter that little matches a page may have few events, or none, and
+    /// still have more after it.
+    pub async fn page(&self, request: PageRequest) -> Result<EventPage, LogError> {
+        const LOOK_AT: u64 = 10_000;
+        let Subscribe {
+            filter,
+            client,
+            start,
+        } = request.subscribe;
+        let bounds = self.shared.log.bounds();
+        let place = start.find(&*self.shared.log).await?;
+        let start = place.position.unwrap_or(bounds.head);
+        let mut truncated = place.gap.is_some();
+        let mut position = start;
+        let mut frames = Vec::new();
+        while frames.len() < request.limit
+            && position < bounds.head
+            && position.since(start) < LOOK_AT
+        {
+            let limit = PageLimit {
+                events: 512,
+                bytes: 1 << 20,
+            };
+            let page = self.shared.read(position, limit).await?;
+            if position < page.floor {
+                truncated = true;
+                position = page.floor;
+            }
+            for frame in page.frames {
+                if frames.len() == request.limit {
+                    break;
+                }
+                position = frame.position;
+                if filter.matches(&frame.head) && is_for(&frame, client.as_ref()) {
+                    frames.push(frame);
+                }
+            }
+        }
+        let cursor = Cursor {
+            epoch: bounds.epoch,
+            position,
+        };
+        Ok(EventPage {
+            frames,
+            cursor,
+            has_more: position < self.shared.log.bounds().head,
+            truncated,
+        })
+    }
+
+    /// How many streams are open.
+    pub fn connections(&self) -> usize {
+        usize::try_from(self.shared.metrics.connections.get()).unwrap_or(0)
+    }
+
+    /// How many events were published since the server started.
+    pub fn events_published(&self) -> u64 {
+        self.shared.metrics.published_in_all()
+    }
+
+    /// How long the server has been running.
+    pub fn uptime(&self) -> std::time::Duration {
+        self.shared.started.elapsed()
+    }
+
+    /// What the log holds.
+    pub fn log_bounds(&self) -> Bounds {
+        self.shared.log.bounds()
+    }
+
+    /// What the hub counts, up to date.
+    pub fn metrics(&self) -> &Metrics {
+        let metrics = &self.shared.metrics;
+        let bounds = self.shared.log.bounds();
+        metrics.log_events.set(bounds.events().cast_signed());
+        metrics.log_bytes.set(bounds.bytes.cast_signed());
+        metrics
+    }
+
+    /// Whether events can be published right now, or why not.
+    pub fn ready(&self) -> Result<(), PublishError> {
+        if self.shared.closing.is_cancelled() {
+            return Err(PublishError::Closing);
+        }
+        match self.shared.health.failure() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops: takes no more events, hands out those it has taken, and then
+    /// tells every stream that there will be nothing more. Returns when that
+    /// is done; the streams may still be writing. The log stays open.
+    pub async fn close(&self) {
+        self.shared.closing.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        self.shared.closed.cancel();
+    }
+
+    /// Lets go of the log. Streams that still read end.
+    pub async fn close_log(&self) -> Result<(), LogError> {
+        self.shared.log.close().await
+    }
+}
+
+impl Shared {
+    /// Reads on from `after`: from memory if it goes back that far, else from the log.
+    pub(crate) async fn read(
+        &self,
+        after: Position,
+        limit: PageLimit,
+    ) -> Result<FramePage, LogError> {
+        if let Some(frames) = self.fan_out.read_tail(after, limit.events) {
+            return Ok(FramePage {
+                floor: Position::START,
+                frames,
+            });
+        }
+        let Bounds { epoch, head, .. } = self.log.bounds();
+        let page = self.log.read(after, limit).await?;
+        check_dense(after.max(page.floor), head, &page)?;
+        let frames = page
+            .entries
+            .into_iter()
+            .map(|entry| Arc::new(Frame::new(epoch, entry)));
+        Ok(FramePage {
+            floor: page.floor,
+            frames: frames.collect(),
+        })
+    }
+}
+
+/// Positions follow each other. Where one does not, somebody has taken events
+/// out by other means than retention, and to go on would be to lose them silently.
+fn check_dense(after: Position, head: Position, page: &Page) -> Result<(), LogError> {
+    let mut expected = after;
+    for entry in &page.entries {
+        expected = expected.plus(1);
+        if entry.position != expected {
+            break;
+        }
+    }
+    let newest = page.entries.last().map_or(after, |entry| entry.position);
+    match newest == expected && (newest > after || head <= after) {
+        true => Ok(()),
+        false => Err(LogError::Damaged(format!(
+            "the events after position {} are not there",
+            expected.0
+        ))),
+    }
+}

@@ -1,0 +1,39 @@
+//! The way of an event: publish → log → fan-out → a subscriber.
+//!
+//! - [`Hub`] is the handle that the doors hold. [`Hub::publish`] returns when the
+//!   events are committed and have been handed to everyone they are for.
+//! - The publisher (`publisher.rs`) is the one task that appends. Whatever waits
+//!   while it commits goes into its next commit, all of it at once.
+//! - A [`Frame`] is an event as it is written to receivers, made once.
+//! - The fan-out (`fan_out.rs`) hands frames to the groups of subscribers that
+//!   want them, found by a walk along the topic (`router.rs`).
+//! - A [`Subscription`] is a position in the log and nothing else. What it has
+//!   not seen comes from its group's ring if that still has it, else from the
+//!   [tail](HubConfig::tail_events) of the log that is kept in memory, else from
+//!   the log itself. All three are ordered by the same positions, so going from
+//!   one to another can neither skip an event nor repeat one, and a reader that
+//!   falls behind costs nothing but its position.
+//!
+//! Start reading at [`Hub::publish`], then [`Subscription::next`].
+//!
+//! The hub does not know HTTP or MCP, nor which engine keeps its log.
+
+mod fan_out;
+mod frame;
+mod group;
+mod health;
+mod hub;
+mod keeper;
+mod metrics;
+mod publisher;
+mod router;
+mod start;
+mod subscription;
+mod tail;
+
+pub use frame::Frame;
+pub use hub::{EventPage, Hub, HubConfig, PageRequest, Published, Subscribe};
+pub use metrics::Metrics;
+pub use publisher::PublishError;
+pub use start::Start;
+pub use subscription::{Delivery, Subscription};

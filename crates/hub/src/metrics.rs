@@ -1,0 +1,137 @@
+use notification_event::EventType;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// What the hub counts.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    pub(crate) connections: Gauge,
+    pub(crate) published: Family<TypeLabel, Counter>,
+    pub(crate) publish_failures: Counter,
+    pub(crate) delivered: Counter,
+    pub(crate) gaps: Family<ReasonLabel, Counter>,
+    pub(crate) slow_readers: Gauge,
+    pub(crate) slow_readers_seen: Counter,
+    pub(crate) publish_seconds: Histogram,
+    pub(crate) commit_seconds: Histogram,
+    pub(crate) commit_events: Histogram,
+    pub(crate) pruned: Counter,
+    pub(crate) log_events: Gauge,
+    pub(crate) log_bytes: Gauge,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct TypeLabel {
+    r#type: &'static str,
+}
+
+impl From<EventType> for TypeLabel {
+    fn from(event_type: EventType) -> Self {
+        Self {
+            r#type: event_type.as_str(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct ReasonLabel {
+    pub(crate) reason: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // 50 µs to 1.6 s.
+        let seconds = || Histogram::new(exponential_buckets(0.000_05, 2.0, 16));
+        Self {
+            connections: Gauge::default(),
+            published: Family::default(),
+            publish_failures: Counter::default(),
+            delivered: Counter::default(),
+            gaps: Family::default(),
+            slow_readers: Gauge::default(),
+            slow_readers_seen: Counter::default(),
+            publish_seconds: seconds(),
+            commit_seconds: seconds(),
+            commit_events: Histogram::new(exponential_buckets(1.0, 4.0, 7)),
+            pruned: Counter::default(),
+            log_events: Gauge::default(),
+            log_bytes: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn published_in_all(&self) -> u64 {
+        let of_type = |t: EventType| self.published.get_or_create(&t.into()).get();
+        EventType::ALL.into_iter().map(of_type).sum()
+    }
+
+    /// Adds all of them, described, to `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("notification");
+        registry.register("connections", "Open streams", self.connections.clone());
+        registry.register(
+            "events_published",
+            "Events committed to the log",
+            self.published.clone(),
+        );
+        registry.register(
+            "publish_failures",
+            "Events that the log did not take",
+            self.publish_failures.clone(),
+        );
+        registry.register(
+            "events_delivered",
+            "Events handed to a stream, once for each stream",
+            self.delivered.clone(),
+        );
+        registry.register(
+            "gaps",
+            "Times a stream was told that events may be missing",
+            self.gaps.clone(),
+        );
+        registry.register(
+            "slow_readers",
+            "Streams that fell behind and are catching up from the log",
+            self.slow_readers.clone(),
+        );
+        registry.register(
+            "slow_readers_seen",
+            "Times a stream fell behind",
+            self.slow_readers_seen.clone(),
+        );
+        registry.register_with_unit(
+            "publish",
+            "From publishing to handed out",
+            Unit::Seconds,
+            self.publish_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "commit",
+            "Duration of one commit to the log",
+            Unit::Seconds,
+            self.commit_seconds.clone(),
+        );
+        registry.register(
+            "commit_events",
+            "Events in one commit",
+            self.commit_events.clone(),
+        );
+        registry.register(
+            "events_pruned",
+            "Events that retention removed from the log",
+            self.pruned.clone(),
+        );
+        registry.register("log_events", "Events in the log", self.log_events.clone());
+        registry.register_with_unit(
+            "log",
+            "JSON of the events in the log",
+            Unit::Bytes,
+            self.log_bytes.clone(),
+        );
+    }
+}

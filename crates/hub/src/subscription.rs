@@ -1,0 +1,271 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use notification_event::{ClientId, Cursor, Epoch, GapReason, Position};
+use notification_log::{LogError, PageLimit};
+
+use crate::Frame;
+use crate::fan_out::Membership;
+use crate::hub::Shared;
+use crate::metrics::ReasonLabel;
+use crate::start::Place;
+
+/// How much one delivery holds at most, and so what a reader that has stopped
+/// reading holds on to: beyond it, the reader is nothing but a position.
+const MAX_EVENTS: usize = 256;
+const MAX_BYTES: usize = 64 * 1024;
+
+/// How much of the log is looked at in one step of catching up.
+const PAGE: PageLimit = PageLimit {
+    events: 512,
+    bytes: 256 * 1024,
+};
+
+/// How long a reader waits before it asks a log that failed again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// One open stream: a filter and a position in the log.
+///
+/// Dropping it ends it.
+#[derive(Debug)]
+pub struct Subscription {
+    id: String,
+    hub: Arc<Shared>,
+    membership: Membership,
+    client: Option<ClientId>,
+    /// Everything up to here has been delivered or was not wanted.
+    position: Position,
+    /// To be said before anything else.
+    gap: Option<GapReason>,
+    pace: Pace,
+}
+
+/// What a subscriber gets next.
+#[derive(Debug)]
+pub enum Delivery {
+    /// Events, in order, at least one.
+    Events(Vec<Arc<Frame>>),
+    /// Events may be missing; what comes next follows `cursor`.
+    Gap {
+        /// Where delivery goes on.
+        cursor: Cursor,
+        /// Why.
+        reason: GapReason,
+    },
+    /// There will be nothing more: the server is stopping.
+    Closing,
+    /// There will be nothing more: what follows cannot be read.
+    Failed(LogError),
+}
+
+/// Whether a reader keeps up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// It has not yet reached the head since it began.
+    Starting,
+    /// It reached the head, and its group's ring has all it needs.
+    Live,
+    /// It was live, and the ring has moved on without it.
+    Behind,
+}
+
+impl Subscription {
+    pub(crate) fn new(
+        id: String,
+        hub: Arc<Shared>,
+        membership: Membership,
+        client: Option<ClientId>,
+        place: Place,
+    ) -> Self {
+        hub.metrics.connections.inc();
+        let position = place.position.unwrap_or(membership.joined_at);
+        Self {
+            id,
+            hub,
+            membership,
+            client,
+            position,
+            gap: place.gap,
+            pace: Pace::Starting,
+        }
+    }
+
+    /// What names this stream in the log, and to its client.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Where to resume: everything up to here has been delivered or was not
+    /// wanted. It moves on in quiet times, too.
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            epoch: self.epoch(),
+            position: self.position,
+        }
+    }
+
+    /// Waits for what comes next. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Delivery {
+        loop {
+            if let Some(reason) = self.gap.take() {
+                let label = ReasonLabel {
+                    reason: reason.as_str(),
+                };
+                self.hub.metrics.gaps.get_or_create(&label).inc();
+                let cursor = self.cursor();
+                tracing::info!(connection = self.id, %cursor, reason = reason.as_str(), "gap");
+                return Delivery::Gap { cursor, reason };
+            }
+            // In this order: seen, head, ring. A frame that is handed out
+            // after the first of these wakes the wait below; the ring had
+            // every frame up to the head before the head was there to be read.
+            self.membership.newest.borrow_and_update();
+            let head = self.hub.fan_out.head();
+            let frames = match self.read_ring() {
+                Some(frames) if frames.is_empty() => {
+                    self.position = self.position.max(head);
+                    self.set_pace(Pace::Live);
+                    if self.hub.closed.is_cancelled() {
+                        return Delivery::Closing;
+                    }
+                    self.wait().await;
+                    continue;
+                }
+                Some(frames) => frames,
+                None => match self.catch_up().await {
+                    Ok(frames) => frames,
+                    Err(LogError::Unavailable(reason)) => {
+                        tracing::warn!(connection = self.id, reason, "cannot read the log yet");
+                        let closed = self.hub.closed.clone();
+                        if closed
+                            .run_until_cancelled(tokio::time::sleep(RETRY))
+                            .await
+                            .is_none()
+                        {
+                            return Delivery::Closing;
+                        }
+                        continue;
+                    }
+                    Err(LogError::Closed) => return Delivery::Closing,
+                    Err(error) => {
+                        tracing::error!(connection = self.id, %error, "stream ended");
+                        return Delivery::Failed(error);
+                    }
+                },
+            };
+            if !frames.is_empty() {
+                self.hub.metrics.delivered.inc_by(frames.len() as u64);
+                return Delivery::Events(frames);
+            }
+        }
+    }
+
+    /// Takes what follows from the ring; none if that does not go back far enough.
+    fn read_ring(&mut self) -> Option<Vec<Arc<Frame>>> {
+        if self.position < self.membership.joined_at {
+            return None;
+        }
+        let mut batch = Batch::default();
+        let mut position = self.position;
+        let client = self.client.as_ref();
+        self.membership.group.read(self.position, |frame| {
+            if batch.is_full() {
+                return false;
+            }
+            position = frame.position;
+            if is_for(frame, client) {
+                batch.push(frame.clone());
+            }
+            true
+        })?;
+        self.position = position;
+        Some(batch.frames)
+    }
+
+    /// Takes what follows from the tail or the log, and passes over what is
+    /// not wanted. May find nothing, and still have moved on.
+    async fn catch_up(&mut self) -> Result<Vec<Arc<Frame>>, LogError> {
+        if self.pace == Pace::Live {
+            self.set_pace(Pace::Behind);
+        }
+        let page = self.hub.read(self.position, PAGE).await?;
+        if self.position < page.floor {
+            self.position = page.floor;
+            self.gap = Some(GapReason::Retention);
+            return Ok(Vec::new());
+        }
+        let mut batch = Batch::default();
+        for frame in page.frames {
+            if batch.is_full() {
+                break;
+            }
+            self.position = frame.position;
+            let wanted = self.membership.group.filter.matches(&frame.head);
+            if wanted && is_for(&frame, self.client.as_ref()) {
+                batch.push(frame);
+            }
+        }
+        Ok(batch.frames)
+    }
+
+    async fn wait(&mut self) {
+        let closed = self.hub.closed.clone();
+        // The group, and with it the sender, lives as long as its members.
+        let _ = closed
+            .run_until_cancelled(self.membership.newest.changed())
+            .await;
+    }
+
+    fn set_pace(&mut self, pace: Pace) {
+        match (self.pace, pace) {
+            (Pace::Live, Pace::Behind) => {
+                tracing::info!(connection = self.id, cursor = %self.cursor(), "slow reader");
+                self.hub.metrics.slow_readers_seen.inc();
+                self.hub.metrics.slow_readers.inc();
+            }
+            (Pace::Behind, Pace::Live) => {
+                self.hub.metrics.slow_readers.dec();
+            }
+            _ => {}
+        }
+        self.pace = pace;
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.hub.log.bounds().epoch
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if self.pace == Pace::Behind {
+            self.hub.metrics.slow_readers.dec();
+        }
+        self.hub.metrics.connections.dec();
+        self.hub
+            .fan_out
+            .leave(&self.membership.group, self.client.as_ref());
+    }
+}
+
+pub(crate) fn is_for(frame: &Frame, client: Option<&ClientId>) -> bool {
+    let audience = frame.head.audience.as_ref();
+    audience.is_none_or(|audience| audience.includes(client))
+}
+
+#[derive(Default)]
+struct Batch {
+    frames: Vec<Arc<Frame>>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.frames.len() >= MAX_EVENTS || self.bytes >= MAX_BYTES
+    }
+
+    fn push(&mut self, frame: Arc<Frame>) {
+        self.bytes += frame.sse().len();
+        self.frames.push(frame);
+    }
+}
