@@ -1,4 +1,7 @@
-use notification_event::{Cursor, GapReason, Position, Timestamp};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use notification_event::{Cursor, GapReason, ParseError, Position, Timestamp};
 use notification_log::{EventLog, LogError};
 
 /// Where a reader begins.
@@ -25,6 +28,36 @@ pub(crate) struct Place {
 }
 
 impl Start {
+    /// Reads what people write to say how far back they want to go: a cursor,
+    /// an RFC 3339 time, how long before `now`, or `all`.
+    ///
+    /// ```
+    /// use notification_hub::Start;
+    /// let now = "2024-01-15T10:30:00Z".parse().unwrap();
+    /// let ten_minutes_ago = "2024-01-15T10:20:00Z".parse().unwrap();
+    /// assert_eq!(Start::parse("10m", now), Ok(Start::At(ten_minutes_ago)));
+    /// assert_eq!(Start::parse("all", now), Ok(Start::Beginning));
+    /// ```
+    pub fn parse(text: &str, now: Timestamp) -> Result<Self, ParseError> {
+        if text == "all" {
+            return Ok(Self::Beginning);
+        }
+        if let Ok(cursor) = text.parse() {
+            return Ok(Self::After(cursor));
+        }
+        if let Ok(time) = text.parse() {
+            return Ok(Self::At(time));
+        }
+        let duration = text.parse::<SignedDuration>().ok();
+        let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
+        duration
+            .map(|ago| Self::At(now.before(ago)))
+            .ok_or(ParseError {
+                what: "start",
+                expected: "a cursor, an RFC 3339 time, a duration such as 10m or 2h, or all",
+            })
+    }
+
     pub(crate) async fn find(self, log: &dyn EventLog) -> Result<Place, LogError> {
         let bounds = log.bounds();
         let (position, gap) = match self {
@@ -69,6 +102,29 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn starts_are_parsed_at_the_door() {
+        let now: Timestamp = "2024-01-15T10:30:00Z".parse().unwrap();
+        let at = |time: &str| Some(Start::At(time.parse().unwrap()));
+        let check = |text: &str, expected: Option<Start>| {
+            assert_eq!(Start::parse(text, now).ok(), expected, "{text:?}");
+        };
+        check("all", Some(Start::Beginning));
+        check(
+            "0123abcd-7",
+            Some(Start::After("0123abcd-7".parse().unwrap())),
+        );
+        check("2024-01-15T09:00:00+01:00", at("2024-01-15T08:00:00Z"));
+        check("90s", at("2024-01-15T10:28:30Z"));
+        check("10m", at("2024-01-15T10:20:00Z"));
+        check("1h 30m", at("2024-01-15T09:00:00Z"));
+        check("PT2H", at("2024-01-15T08:30:00Z"));
+        check("0s", at("2024-01-15T10:30:00Z"));
+        for wrong in ["", "10", "-10m", "yesterday", "now", "0123abcd"] {
+            check(wrong, None);
+        }
+    }
 
     #[tokio::test]
     async fn a_start_is_found_or_its_gap_is_known() {

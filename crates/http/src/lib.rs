@@ -1,0 +1,32 @@
+//! The HTTP doors: streams for browsers and curl, publishing, reading the log,
+//! health and metrics.
+//!
+//! - [`router`] is all of it: one file for each door (`stream.rs`,
+//!   `publish.rs`, `events.rs`, `health.rs`, `metrics.rs`), behind the guard
+//!   (`guard.rs`) that looks at Host and Origin before anything else.
+//! - [`plain_stream`] is the event stream alone, for another crate to serve on
+//!   a path that it shares.
+//! - [`serve`] accepts connections until it is told to stop, and then lets them
+//!   finish.
+//! - `query.rs` reads query parameters, strictly; `problem.rs` is what every
+//!   refusal looks like.
+//!
+//! Start reading at [`router`]. This is the only crate that names axum and
+//! hyper. It does not know MCP: what is served on `/mcp` is handed in.
+
+mod events;
+mod guard;
+mod health;
+mod metrics;
+mod problem;
+mod publish;
+mod query;
+mod router;
+mod serve;
+mod stream;
+mod welcome;
+
+pub use guard::{GuardConfig, Origins};
+pub use router::{Http, HttpConfig, Mcp, plain_stream, router};
+pub use serve::{ServeConfig, serve};
+pub use stream::StreamConfig;

@@ -1,0 +1,83 @@
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use notification_event::{FieldError, Invalid};
+use notification_hub::PublishError;
+use notification_log::LogError;
+use serde::Serialize;
+
+/// A refusal, as RFC 9457 (`application/problem+json`) has it, with the fields
+/// that are to blame in `errors`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Problem {
+    r#type: &'static str,
+    title: &'static str,
+    #[serde(serialize_with = "as_number")]
+    status: StatusCode,
+    detail: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status,
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// Input that can be read, but makes no sense.
+    pub(crate) fn unprocessable(invalid: Invalid) -> Self {
+        Self::of_fields(StatusCode::UNPROCESSABLE_ENTITY, invalid)
+    }
+
+    /// A query that makes no sense.
+    pub(crate) fn bad_query(invalid: Invalid) -> Self {
+        Self::of_fields(StatusCode::BAD_REQUEST, invalid)
+    }
+
+    fn of_fields(status: StatusCode, invalid: Invalid) -> Self {
+        Self {
+            detail: invalid.to_string(),
+            errors: invalid.errors,
+            ..Self::new(status, "")
+        }
+    }
+}
+
+impl From<LogError> for Problem {
+    fn from(error: LogError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let json = serde_json::to_vec(&self).expect("strings and numbers");
+        let mut response = (self.status, json).into_response();
+        let headers = response.headers_mut();
+        let problem = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, problem);
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

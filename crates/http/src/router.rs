@@ -1,0 +1,125 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use notification_hub::Hub;
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+
+use crate::problem::Problem;
+use crate::{GuardConfig, StreamConfig, events, health, metrics, publish, stream, welcome};
+
+/// The largest body that is read, in bytes.
+pub(crate) const MAX_BODY: usize = 1 << 20;
+
+/// What the doors are told about the server they belong to.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// Where clients reach the server: `http://127.0.0.1:8005`.
+    pub base_url: String,
+    /// Who may.
+    pub guard: GuardConfig,
+    /// How streams behave.
+    pub stream: StreamConfig,
+}
+
+/// What the doors share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Http {
+    pub(crate) hub: Hub,
+    pub(crate) config: Arc<HttpConfig>,
+    pub(crate) draining: CancellationToken,
+}
+
+impl Http {
+    /// Doors to `hub`. Once `draining` is cancelled the server says that it is not ready.
+    pub fn new(hub: Hub, config: HttpConfig, draining: CancellationToken) -> Self {
+        Self {
+            hub,
+            config: Arc::new(config),
+            draining,
+        }
+    }
+}
+
+/// What is served on `/mcp`, and how a request for it is refused before it gets there.
+#[derive(Clone, Debug)]
+pub struct Mcp<S> {
+    /// Serves it, whatever the method.
+    pub service: S,
+    /// Makes the answer of a refusal, from its status and a sentence.
+    pub refusal: fn(StatusCode, &str) -> Response,
+}
+
+/// All the doors, and `mcp` on `/mcp`.
+pub fn router<S>(http: Http, mcp: Mcp<S>) -> Router
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    let guard = http.config.guard.clone();
+    let cors = guard.cors();
+    let refusal = mcp.refusal;
+    let check = move |request: Request, next: Next| {
+        let verdict = guard.check(request.uri(), request.headers());
+        async move {
+            match verdict {
+                Ok(()) => next.run(request).await,
+                Err((status, detail)) => {
+                    tracing::warn!(%status, detail, path = request.uri().path(), "request refused");
+                    match request.uri().path() {
+                        "/mcp" => refusal(status, &detail),
+                        _ => Problem::new(status, detail).into_response(),
+                    }
+                }
+            }
+        }
+    };
+    Router::new()
+        .route("/", get(welcome::welcome))
+        .route("/v1/stream", get(stream::stream))
+        .route("/v1/events", get(events::events).post(publish::events))
+        .route("/v1/topics/{*topic}", post(publish::topic))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .route_service("/mcp", mcp.service)
+        .with_state(http)
+        .layer(cors)
+        // Outermost: before anything else, also before CORS answers an OPTIONS.
+        .layer(middleware::from_fn(check))
+}
+
+/// The event stream alone: `GET` and `HEAD`, on whatever path it is served.
+pub fn plain_stream(
+    http: Http,
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send>
++ Clone
++ Send
++ Sync
++ 'static {
+    get(stream::stream).with_state::<()>(http)
+}
+
+async fn not_found(State(http): State<Http>, request: Request<Body>) -> Problem {
+    let url = &http.config.base_url;
+    let detail = format!(
+        "there is nothing at {}; {url}/ says what there is",
+        request.uri().path()
+    );
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+async fn method_not_allowed(method: Method) -> Problem {
+    let detail = format!("{method} is not allowed here; the Allow header says what is");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}

@@ -1,0 +1,143 @@
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_service::Service;
+
+/// How connections are treated.
+#[derive(Clone, Debug)]
+pub struct ServeConfig {
+    /// How long the kernel waits for a peer to confirm what was sent before it
+    /// gives the connection up.
+    pub peer_timeout: Duration,
+    /// How long a client may take to send the head of a request.
+    pub head_timeout: Duration,
+    /// How much the kernel holds for a peer that does not read, in bytes.
+    pub send_buffer: usize,
+    /// How long connections may take to finish once the server stops.
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self {
+            peer_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(10),
+            send_buffer: 64 << 10,
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How much of a connection is buffered in this process, in bytes: also the
+/// largest head of a request.
+const BUFFER: usize = 16 << 10;
+
+/// How long to wait when the machine is out of file descriptors or memory.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// The connections of one listener.
+struct Connections {
+    router: Router,
+    config: ServeConfig,
+    /// They finish what they are at, and take no further request.
+    stopping: CancellationToken,
+    /// They end at once.
+    killed: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Accepts connections until `stop`. Returns a future that waits for those
+/// that are open then, and cuts what has not finished in time; until it is
+/// awaited they go on undisturbed.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    config: ServeConfig,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> {
+    let connections = Connections {
+        router,
+        config,
+        stopping: CancellationToken::new(),
+        killed: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    };
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok((socket, peer)) => {
+                if let Err(error) = connections.serve(socket) {
+                    tracing::debug!(%peer, %error, "connection gone before it began");
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections for the moment");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.drain()
+}
+
+impl Connections {
+    fn serve(&self, socket: TcpStream) -> std::io::Result<()> {
+        // Small writes that wait for each other would add 40 ms to every event.
+        socket.set_nodelay(true)?;
+        let options = SockRef::from(&socket);
+        options.set_send_buffer_size(self.config.send_buffer)?;
+        #[cfg(target_os = "linux")]
+        options.set_tcp_user_timeout(Some(self.config.peer_timeout))?;
+
+        let router = self.router.clone();
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            router.clone().call(request.map(Body::new))
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.config.head_timeout)
+            .max_buf_size(BUFFER)
+            .serve_connection(TokioIo::new(socket), service);
+        let (stopping, killed) = (self.stopping.clone(), self.killed.clone());
+        self.tasks.spawn(async move {
+            let mut connection = std::pin::pin!(connection);
+            let finished = tokio::select! {
+                finished = connection.as_mut() => finished,
+                () = stopping.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        finished = connection => finished,
+                        () = killed.cancelled() => Ok(()),
+                    }
+                }
+            };
+            if let Err(error) = finished {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+        Ok(())
+    }
+
+    async fn drain(self) {
+        self.tasks.close();
+        self.stopping.cancel();
+        let timeout = self.config.drain_timeout;
+        if tokio::time::timeout(timeout, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            let connections = self.tasks.len();
+            tracing::warn!(connections, "cut connections that did not finish in time");
+            self.killed.cancel();
+            self.tasks.wait().await;
+        }
+    }
+}

@@ -1,0 +1,210 @@
+use std::time::{Duration, SystemTime};
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use notification_event::{Cursor, Status, Timestamp};
+use notification_hub::{Delivery, Start, Subscription};
+use tokio::time::Instant;
+
+use crate::problem::Problem;
+use crate::query::{Query, subscribe};
+use crate::router::Http;
+
+/// How streams behave.
+#[derive(Clone, Debug)]
+pub struct StreamConfig {
+    /// After how long a silence a comment is sent, so that both ends see that
+    /// the connection lives.
+    pub heartbeat: Duration,
+    /// The least and the most that a client is told to wait before it comes
+    /// back. Each is told a time of its own in between, so that all of them
+    /// together do not come back in one instant.
+    pub retry: (Duration, Duration),
+}
+
+impl Default for StreamConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(15),
+            retry: (Duration::from_secs(1), Duration::from_secs(5)),
+        }
+    }
+}
+
+/// `GET`: a `text/event-stream` (WHATWG HTML, section 9.2) of the server's events.
+pub(crate) async fn stream(
+    State(http): State<Http>,
+    method: Method,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    if !accepts_event_stream(&headers) {
+        let detail = "this is a text/event-stream, which the Accept header does not allow";
+        return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail));
+    }
+    let mut query = Query::new(query.as_deref());
+    let mut wanted = subscribe(&mut query, now(), Start::Now);
+    query.finish().map_err(Problem::bad_query)?;
+    // A browser that reconnects repeats its query and adds this header, which
+    // knows better.
+    if let Some(cursor) = last_event_id(&headers)? {
+        wanted.start = Start::After(cursor);
+    }
+    let body = match method {
+        Method::HEAD => Body::empty(),
+        _ => {
+            let subscription = http.hub.subscribe(wanted).await?;
+            body(subscription, &http)
+        }
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, body).into_response())
+}
+
+fn accepts_event_stream(headers: &HeaderMap) -> bool {
+    let mut accept = headers.get_all(header::ACCEPT).iter().peekable();
+    accept.peek().is_none()
+        || accept
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|range| range.split(';').next())
+            .any(|range| matches!(range.trim(), "text/event-stream" | "text/*" | "*/*"))
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
+    let given = headers.get("last-event-id");
+    match given.map(HeaderValue::to_str) {
+        None | Some(Ok("")) => Ok(None),
+        Some(Ok(text)) if let Ok(cursor) = text.parse() => Ok(Some(cursor)),
+        _ => Err(Problem::bad_request(
+            "Last-Event-ID: expected a cursor as this server gave it, unchanged",
+        )),
+    }
+}
+
+fn body(subscription: Subscription, http: &Http) -> Body {
+    let config = &http.config.stream;
+    let (min, max) = config.retry;
+    let retry = fastrand::u128(min.as_millis()..=max.as_millis().max(min.as_millis()));
+    let connected = Status::Connected {
+        connection_id: subscription.id().to_owned(),
+        client_count: http.hub.connections(),
+    };
+    let writer = Writer {
+        opening: Some(format!("retry: {retry}\n{}", sse(&connected)).into()),
+        last_id: subscription.cursor(),
+        subscription,
+        heartbeat: config.heartbeat,
+        ended: false,
+    };
+    let chunks = stream::unfold(writer, async |mut writer| {
+        let chunk = writer.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(chunk), writer))
+    });
+    Body::from_stream(chunks)
+}
+
+/// One open stream. It is asked for more only when the connection has taken
+/// what it was given before, so a reader that stops is a cursor and one chunk.
+struct Writer {
+    opening: Option<Bytes>,
+    subscription: Subscription,
+    /// The cursor that the client has.
+    last_id: Cursor,
+    heartbeat: Duration,
+    ended: bool,
+}
+
+impl Writer {
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        if let Some(opening) = self.opening.take() {
+            return Some(opening);
+        }
+        let silence_ends = Instant::now() + self.heartbeat;
+        let delivery = tokio::select! {
+            biased;
+            delivery = self.subscription.next() => delivery,
+            () = tokio::time::sleep_until(silence_ends) => return Some(self.heartbeat()),
+        };
+        Some(match delivery {
+            Delivery::Events(frames) => {
+                self.last_id = self.subscription.cursor();
+                match frames.as_slice() {
+                    [frame] => frame.sse().clone(),
+                    frames => {
+                        let size = frames.iter().map(|frame| frame.sse().len()).sum();
+                        let mut chunk = BytesMut::with_capacity(size);
+                        frames
+                            .iter()
+                            .for_each(|frame| chunk.extend_from_slice(frame.sse()));
+                        chunk.freeze()
+                    }
+                }
+            }
+            Delivery::Gap { cursor, reason } => sse(&Status::Gap { cursor, reason }).into(),
+            Delivery::Closing => self.end("the server is shutting down"),
+            Delivery::Failed(_) => self.end("the log cannot be read"),
+        })
+    }
+
+    /// A comment. If events passed by that this stream did not want, it brings
+    /// their cursor along: an `id:` without `data:` makes no event, and a
+    /// client that comes back with it does not have them searched again.
+    fn heartbeat(&mut self) -> Bytes {
+        let cursor = self.subscription.cursor();
+        match cursor == self.last_id {
+            true => Bytes::from_static(b":\n\n"),
+            false => {
+                self.last_id = cursor;
+                format!(":\nid: {cursor}\n\n").into()
+            }
+        }
+    }
+
+    fn end(&mut self, reason: &'static str) -> Bytes {
+        self.ended = true;
+        sse(&Status::Closing { reason }).into()
+    }
+}
+
+fn sse(status: &Status) -> String {
+    format!("data: {}\n\n", status.to_json(now()))
+}
+
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_takes_event_streams_gets_one() {
+        let check = |accept: Option<&'static str>, expected: bool| {
+            let mut headers = HeaderMap::new();
+            if let Some(accept) = accept {
+                headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            }
+            assert_eq!(accepts_event_stream(&headers), expected, "{accept:?}");
+        };
+        check(None, true);
+        check(Some("*/*"), true);
+        check(Some("text/event-stream"), true);
+        check(Some("application/json, text/event-stream;q=0.5"), true);
+        check(Some("text/*"), true);
+        check(Some("application/json"), false);
+        check(Some("text/html"), false);
+    }
+}
