@@ -37,6 +37,18 @@ impl Default for ServeConfig {
     }
 }
 
+impl ServeConfig {
+    fn tune(&self, socket: &TcpStream) -> std::io::Result<()> {
+        // Small writes that wait for each other would add 40 ms to every event.
+        socket.set_nodelay(true)?;
+        let options = SockRef::from(socket);
+        options.set_send_buffer_size(self.send_buffer)?;
+        #[cfg(target_os = "linux")]
+        options.set_tcp_user_timeout(Some(self.peer_timeout))?;
+        Ok(())
+    }
+}
+
 /// How much of a connection is buffered in this process, in bytes: also the
 /// largest head of a request.
 const BUFFER: usize = 16 << 10;
@@ -90,13 +102,7 @@ pub async fn serve(
 
 impl Connections {
     fn serve(&self, socket: TcpStream) -> std::io::Result<()> {
-        // Small writes that wait for each other would add 40 ms to every event.
-        socket.set_nodelay(true)?;
-        let options = SockRef::from(&socket);
-        options.set_send_buffer_size(self.config.send_buffer)?;
-        #[cfg(target_os = "linux")]
-        options.set_tcp_user_timeout(Some(self.config.peer_timeout))?;
-
+        self.config.tune(&socket)?;
         let router = self.router.clone();
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             router.clone().call(request.map(Body::new))
@@ -139,5 +145,33 @@ impl Connections {
             self.killed.cancel();
             self.tasks.wait().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn sockets_are_tuned_as_configured() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (_client, (socket, _)) = (client.unwrap(), accepted.unwrap());
+        let config = ServeConfig {
+            peer_timeout: Duration::from_secs(7),
+            send_buffer: 32 << 10,
+            ..ServeConfig::default()
+        };
+        config.tune(&socket).unwrap();
+        let options = SockRef::from(&socket);
+        assert!(socket.nodelay().unwrap());
+        assert_eq!(
+            options.tcp_user_timeout().unwrap(),
+            Some(Duration::from_secs(7))
+        );
+        // Linux doubles what it is asked for, to have room for its own data.
+        assert_eq!(options.send_buffer_size().unwrap(), 64 << 10);
     }
 }

@@ -95,7 +95,7 @@ fn body(subscription: Subscription, http: &Http) -> Body {
     let (min, max) = config.retry;
     let retry = fastrand::u128(min.as_millis()..=max.as_millis().max(min.as_millis()));
     let connected = Status::Connected {
-        connection_id: subscription.id().to_owned(),
+        connection_id: subscription.id().to_string(),
         client_count: http.hub.connections(),
     };
     let writer = Writer {

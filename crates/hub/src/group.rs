@@ -114,6 +114,11 @@ impl Group {
         ring.complete_after = ring.complete_after.max(position);
     }
 
+    /// Whether the ring has moved on past a reader that is at `position`.
+    pub(crate) fn is_past(&self, position: Position) -> bool {
+        position < self.ring().complete_after
+    }
+
     /// Calls `take` with the frames after `position`, oldest first, until it
     /// returns false. None if the ring does not go back that far.
     pub(crate) fn read(

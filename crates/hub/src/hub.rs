@@ -5,13 +5,14 @@ use notification_event::{ClientId, Cursor, Draft, Event, EventId, Filter, Positi
 use notification_log::{Bounds, EventLog, LogError, Page, PageLimit, Retention};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
+use crate::connections::Connections;
 use crate::fan_out::FanOut;
 use crate::health::Health;
+use crate::keeper::Keeper;
 use crate::publisher::Publisher;
 use crate::subscription::is_for;
-use crate::{Frame, Metrics, PublishError, Start, Subscription, keeper};
+use crate::{Frame, Metrics, PublishError, Start, Subscription};
 
 /// How a hub works.
 #[derive(Clone, Debug)]
@@ -44,6 +45,7 @@ pub struct Hub {
 pub(crate) struct Shared {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) fan_out: Arc<FanOut>,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) metrics: Metrics,
     /// No further events will be handed out.
     pub(crate) closed: CancellationToken,
@@ -112,6 +114,7 @@ impl Hub {
     pub fn new(log: Arc<dyn EventLog>, config: HubConfig) -> Self {
         let metrics = Metrics::default();
         let health = Arc::<Health>::default();
+        let connections = Arc::new(Connections::new(metrics.clone()));
         let closing = CancellationToken::new();
         let tasks = TaskTracker::new();
         let fan_out = Arc::new(FanOut::new(log.bounds().head, &config));
@@ -123,16 +126,18 @@ impl Hub {
             closing.clone(),
         );
         tasks.spawn(worker);
-        tasks.spawn(keeper::keep(
-            log.clone(),
-            config.retention,
-            health.clone(),
-            metrics.clone(),
-            closing.clone(),
-        ));
+        let keeper = Keeper {
+            log: log.clone(),
+            retention: config.retention,
+            connections: connections.clone(),
+            health: health.clone(),
+            metrics: metrics.clone(),
+        };
+        tasks.spawn(keeper.run(closing.clone()));
         let shared = Shared {
             log,
             fan_out,
+            connections,
             metrics,
             closed: CancellationToken::new(),
             publisher,
@@ -172,8 +177,7 @@ impl Hub {
         let shared = self.shared.clone();
         let place = start.find(&*shared.log).await?;
         let membership = shared.fan_out.join(filter.normalized(), client.as_ref());
-        let id = Uuid::new_v4().to_string();
-        Ok(Subscription::new(id, shared, membership, client, place))
+        Ok(Subscription::new(shared, membership, client, place))
     }
 
     /// Reads a part of the log. Looks at a bounded number of events, so with a
@@ -229,7 +233,7 @@ impl Hub {
 
     /// How many streams are open.
     pub fn connections(&self) -> usize {
-        usize::try_from(self.shared.metrics.connections.get()).unwrap_or(0)
+        self.shared.connections.count()
     }
 
     /// How many events were published since the server started.

@@ -7,6 +7,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::Metrics;
+use crate::connections::Connections;
 use crate::health::Health;
 
 /// How often the keeper looks.
@@ -16,42 +17,42 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// do not notice it between their commits.
 const STEP: u64 = 1_000;
 
-/// Looks after the log: removes what retention does not keep, and when the log
-/// has failed, tries whether it works again.
-pub(crate) async fn keep(
-    log: Arc<dyn EventLog>,
-    retention: Retention,
-    health: Arc<Health>,
-    metrics: Metrics,
-    closing: CancellationToken,
-) {
-    let mut ticks = tokio::time::interval(INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while closing.run_until_cancelled(ticks.tick()).await.is_some() {
-        if health.failure().is_some() {
-            health.note(log.probe().await.as_ref().map(drop));
-        }
-        if health.failure().is_none() {
-            let pruned = prune(&*log, &retention, &metrics, &closing).await;
-            health.note(pruned.as_ref().map(drop));
-        }
-    }
+/// Looks after the hub, once a second: removes what retention does not keep,
+/// tries a log that has failed again, and finds the readers that do not read.
+pub(crate) struct Keeper {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) retention: Retention,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) metrics: Metrics,
 }
 
-async fn prune(
-    log: &dyn EventLog,
-    retention: &Retention,
-    metrics: &Metrics,
-    closing: &CancellationToken,
-) -> Result<(), LogError> {
-    while !closing.is_cancelled() {
-        let now = Timestamp::from(SystemTime::now());
-        let pruned = log.prune(retention, now, STEP).await?;
-        if pruned == 0 {
-            break;
+impl Keeper {
+    pub(crate) async fn run(self, closing: CancellationToken) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while closing.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.connections.look_for_slow_readers();
+            if self.health.failure().is_some() {
+                self.health.note(self.log.probe().await.as_ref().map(drop));
+            }
+            if self.health.failure().is_none() {
+                self.health
+                    .note(self.prune(&closing).await.as_ref().map(drop));
+            }
         }
-        metrics.pruned.inc_by(pruned);
-        tracing::debug!(pruned, "retention removed events");
     }
-    Ok(())
+
+    async fn prune(&self, closing: &CancellationToken) -> Result<(), LogError> {
+        while !closing.is_cancelled() {
+            let now = Timestamp::from(SystemTime::now());
+            let pruned = self.log.prune(&self.retention, now, STEP).await?;
+            if pruned == 0 {
+                break;
+            }
+            self.metrics.pruned.inc_by(pruned);
+            tracing::debug!(pruned, "retention removed events");
+        }
+        Ok(())
+    }
 }

@@ -18,6 +18,7 @@
 //!
 //! The hub does not know HTTP or MCP, nor which engine keeps its log.
 
+mod connections;
 mod fan_out;
 mod frame;
 mod group;

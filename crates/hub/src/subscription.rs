@@ -4,7 +4,10 @@ use std::time::Duration;
 use notification_event::{ClientId, Cursor, Epoch, GapReason, Position};
 use notification_log::{LogError, PageLimit};
 
+use uuid::Uuid;
+
 use crate::Frame;
+use crate::connections::Connection;
 use crate::fan_out::Membership;
 use crate::hub::Shared;
 use crate::metrics::ReasonLabel;
@@ -29,15 +32,14 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Dropping it ends it.
 #[derive(Debug)]
 pub struct Subscription {
-    id: String,
     hub: Arc<Shared>,
+    connection: Arc<Connection>,
     membership: Membership,
     client: Option<ClientId>,
     /// Everything up to here has been delivered or was not wanted.
     position: Position,
     /// To be said before anything else.
     gap: Option<GapReason>,
-    pace: Pace,
 }
 
 /// What a subscriber gets next.
@@ -58,41 +60,27 @@ pub enum Delivery {
     Failed(LogError),
 }
 
-/// Whether a reader keeps up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
-    /// It has not yet reached the head since it began.
-    Starting,
-    /// It reached the head, and its group's ring has all it needs.
-    Live,
-    /// It was live, and the ring has moved on without it.
-    Behind,
-}
-
 impl Subscription {
     pub(crate) fn new(
-        id: String,
         hub: Arc<Shared>,
         membership: Membership,
         client: Option<ClientId>,
         place: Place,
     ) -> Self {
-        hub.metrics.connections.inc();
         let position = place.position.unwrap_or(membership.joined_at);
         Self {
-            id,
+            connection: hub.connections.add(membership.group.clone(), position),
             hub,
             membership,
             client,
             position,
             gap: place.gap,
-            pace: Pace::Starting,
         }
     }
 
     /// What names this stream in the log, and to its client.
-    pub fn id(&self) -> &str {
-        &self.id
+    pub fn id(&self) -> Uuid {
+        self.connection.id
     }
 
     /// Where to resume: everything up to here has been delivered or was not
@@ -113,7 +101,7 @@ impl Subscription {
                 };
                 self.hub.metrics.gaps.get_or_create(&label).inc();
                 let cursor = self.cursor();
-                tracing::info!(connection = self.id, %cursor, reason = reason.as_str(), "gap");
+                tracing::info!(connection = %self.id(), %cursor, reason = reason.as_str(), "gap");
                 return Delivery::Gap { cursor, reason };
             }
             // In this order: seen, head, ring. A frame that is handed out
@@ -123,8 +111,8 @@ impl Subscription {
             let head = self.hub.fan_out.head();
             let frames = match self.read_ring() {
                 Some(frames) if frames.is_empty() => {
-                    self.position = self.position.max(head);
-                    self.set_pace(Pace::Live);
+                    self.move_to(self.position.max(head));
+                    self.hub.connections.caught_up(&self.connection);
                     if self.hub.closed.is_cancelled() {
                         return Delivery::Closing;
                     }
@@ -135,7 +123,7 @@ impl Subscription {
                 None => match self.catch_up().await {
                     Ok(frames) => frames,
                     Err(LogError::Unavailable(reason)) => {
-                        tracing::warn!(connection = self.id, reason, "cannot read the log yet");
+                        tracing::warn!(connection = %self.id(), reason, "cannot read the log yet");
                         let closed = self.hub.closed.clone();
                         if closed
                             .run_until_cancelled(tokio::time::sleep(RETRY))
@@ -148,7 +136,7 @@ impl Subscription {
                     }
                     Err(LogError::Closed) => return Delivery::Closing,
                     Err(error) => {
-                        tracing::error!(connection = self.id, %error, "stream ended");
+                        tracing::error!(connection = %self.id(), %error, "stream ended");
                         return Delivery::Failed(error);
                     }
                 },
@@ -178,19 +166,17 @@ impl Subscription {
             }
             true
         })?;
-        self.position = position;
+        self.move_to(position);
         Some(batch.frames)
     }
 
     /// Takes what follows from the tail or the log, and passes over what is
     /// not wanted. May find nothing, and still have moved on.
     async fn catch_up(&mut self) -> Result<Vec<Arc<Frame>>, LogError> {
-        if self.pace == Pace::Live {
-            self.set_pace(Pace::Behind);
-        }
+        self.hub.connections.fell_behind(&self.connection);
         let page = self.hub.read(self.position, PAGE).await?;
         if self.position < page.floor {
-            self.position = page.floor;
+            self.move_to(page.floor);
             self.gap = Some(GapReason::Retention);
             return Ok(Vec::new());
         }
@@ -199,7 +185,7 @@ impl Subscription {
             if batch.is_full() {
                 break;
             }
-            self.position = frame.position;
+            self.move_to(frame.position);
             let wanted = self.membership.group.filter.matches(&frame.head);
             if wanted && is_for(&frame, self.client.as_ref()) {
                 batch.push(frame);
@@ -216,19 +202,9 @@ impl Subscription {
             .await;
     }
 
-    fn set_pace(&mut self, pace: Pace) {
-        match (self.pace, pace) {
-            (Pace::Live, Pace::Behind) => {
-                tracing::info!(connection = self.id, cursor = %self.cursor(), "slow reader");
-                self.hub.metrics.slow_readers_seen.inc();
-                self.hub.metrics.slow_readers.inc();
-            }
-            (Pace::Behind, Pace::Live) => {
-                self.hub.metrics.slow_readers.dec();
-            }
-            _ => {}
-        }
-        self.pace = pace;
+    fn move_to(&mut self, position: Position) {
+        self.position = position;
+        self.connection.moved_to(position);
     }
 
     fn epoch(&self) -> Epoch {
@@ -238,10 +214,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        if self.pace == Pace::Behind {
-            self.hub.metrics.slow_readers.dec();
-        }
-        self.hub.metrics.connections.dec();
+        self.hub.connections.remove(&self.connection);
         self.hub
             .fan_out
             .leave(&self.membership.group, self.client.as_ref());

@@ -1,0 +1,151 @@
+use std::collections::VecDeque;
+use std::io::BufReader;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+use crate::http::{header, read_chunk, read_head, send};
+
+/// An open `text/event-stream`.
+#[derive(Debug)]
+pub struct EventStream {
+    connection: BufReader<TcpStream>,
+    /// The headers of the answer, names in lower case.
+    headers: Vec<(String, String)>,
+    text: Vec<u8>,
+    events: VecDeque<StreamEvent>,
+    /// What was told as `retry:`.
+    retry: Option<u64>,
+    /// The newest `id:`, which is where to resume.
+    last_id: Option<String>,
+    comments: usize,
+}
+
+/// One event of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamEvent {
+    /// Its own `id:`.
+    pub id: Option<String>,
+    /// Its `event:`, which ours do not have.
+    pub name: Option<String>,
+    /// Its `data:`.
+    pub data: Value,
+}
+
+impl EventStream {
+    /// Opens the stream at `path`, and takes its first event, which says `connected`.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    pub fn open(server: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+        let mut stream = Self::open_unread(server, path, headers);
+        let connected = stream.next().expect("a stream begins with an event");
+        assert_eq!(connected.data["status"], "connected", "{connected:?}");
+        assert_eq!(connected.id, None);
+        stream
+    }
+
+    /// Opens the stream at `path`.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    pub fn open_unread(server: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+        let mut connection = send(server, "GET", path, headers, "");
+        let (status, headers) = read_head(&mut connection);
+        assert_eq!(status, 200, "{headers:?}");
+        Self {
+            connection,
+            headers,
+            text: Vec::new(),
+            events: VecDeque::new(),
+            retry: None,
+            last_id: None,
+            comments: 0,
+        }
+    }
+
+    /// The first header of that name, which is in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.headers, name)
+    }
+
+    /// What the client was told to wait before it comes back, in milliseconds.
+    pub fn retry(&self) -> Option<u64> {
+        self.retry
+    }
+
+    /// The newest `id:`.
+    pub fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
+    }
+
+    /// Waits for a comment, which is a heartbeat.
+    pub fn comment(&mut self) {
+        let before = self.comments;
+        while self.comments == before {
+            assert!(self.read(), "the stream ended");
+        }
+    }
+
+    /// The next event; none at the end.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it blocks, and ends as it pleases"
+    )]
+    pub fn next(&mut self) -> Option<StreamEvent> {
+        while self.events.is_empty() && self.read() {}
+        self.events.pop_front()
+    }
+
+    /// The `data:` of the next `count` events.
+    ///
+    /// # Panics
+    ///
+    /// If the stream ends before.
+    pub fn take(&mut self, count: usize) -> Vec<Value> {
+        let events = (0..count).map(|_| self.next().expect("another event").data);
+        events.collect()
+    }
+
+    /// Ends the stream from this side.
+    pub fn close(self) {
+        let _ = self.connection.get_ref().shutdown(Shutdown::Both);
+    }
+
+    /// The connection, with all that has not been read.
+    pub fn into_connection(self) -> TcpStream {
+        self.connection.into_inner()
+    }
+
+    fn read(&mut self) -> bool {
+        let Some(chunk) = read_chunk(&mut self.connection) else {
+            return false;
+        };
+        self.text.extend(chunk);
+        while let Some(end) = self.text.windows(2).position(|two| two == b"\n\n") {
+            let block: Vec<u8> = self.text.drain(..end + 2).collect();
+            self.block(std::str::from_utf8(&block).expect("UTF-8"));
+        }
+        true
+    }
+
+    fn block(&mut self, block: &str) {
+        let (mut id, mut name, mut data) = (None, None, None);
+        for line in block.lines().filter(|line| !line.is_empty()) {
+            match line.split_once(": ").unwrap_or((line, "")) {
+                ("id", value) => id = Some(value.to_owned()),
+                ("event", value) => name = Some(value.to_owned()),
+                ("retry", value) => self.retry = value.parse().ok(),
+                ("data", value) => data = Some(serde_json::from_str(value).expect("JSON")),
+                _ if line.starts_with(':') => self.comments += 1,
+                _ => panic!("no field of an event stream: {line:?}"),
+            }
+        }
+        self.last_id = id.clone().or(self.last_id.take());
+        if let Some(data) = data {
+            self.events.push_back(StreamEvent { id, name, data });
+        }
+    }
+}
