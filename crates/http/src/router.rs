@@ -60,8 +60,11 @@ pub struct Mcp<S> {
 /// All the doors, and `mcp` on `/mcp`.
 pub fn router<S>(http: Http, mcp: Mcp<S>) -> Router
 where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send,
+    S: Service<Request, Response: IntoResponse, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
 {
     let guard = http.config.guard.clone();
     let cors = guard.cors();

@@ -56,7 +56,7 @@ pub enum OpenError {
         detail: String,
     },
     /// The operating system refuses.
-    #[error("cannot use {}: {source}", path.display())]
+    #[error("cannot use {}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// SQLite refuses.
-    #[error("cannot open {}: {source}", path.display())]
+    #[error("cannot open {}", path.display())]
     Sqlite {
         /// The file.
         path: PathBuf,

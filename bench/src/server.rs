@@ -1,0 +1,219 @@
+use std::fmt;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use notification_testkit::ServerProcess;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::Process;
+
+/// How long the server may be silent before a run is given up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The server that is measured, not running.
+#[derive(Debug)]
+pub(crate) struct Binary {
+    path: PathBuf,
+    /// The workspace it was built from, if it was.
+    workspace: Option<PathBuf>,
+}
+
+impl Binary {
+    /// The one that was given, or else the one that cargo builds from the
+    /// workspace in which this runs.
+    pub(crate) fn find(given: Option<&Path>) -> anyhow::Result<Self> {
+        if let Some(path) = given {
+            let path = path.canonicalize();
+            return Ok(Self {
+                path: path.context("--server: expected the path of the server's binary")?,
+                workspace: None,
+            });
+        }
+        let Some(manifest_dir) = std::env::var_os("CARGO_MANIFEST_DIR") else {
+            bail!("start this with `cargo run -p notification-bench`, or say --server PATH");
+        };
+        let workspace = Path::new(&manifest_dir).join("..");
+        Ok(Self {
+            path: build(&workspace)?,
+            workspace: Some(workspace),
+        })
+    }
+
+    /// What it calls itself, and the commit if that is known.
+    pub(crate) fn version(&self) -> anyhow::Result<String> {
+        let version = output(Command::new(&self.path).arg("--version"))?;
+        let git = |arguments: &[&str]| {
+            let workspace = self.workspace.as_ref()?;
+            output(Command::new("git").arg("-C").arg(workspace).args(arguments)).ok()
+        };
+        Ok(match git(&["describe", "--always", "--dirty"]) {
+            Some(commit) => format!("{version} ({commit})"),
+            None => format!("{version} ({})", self.path.display()),
+        })
+    }
+}
+
+fn build(workspace: &Path) -> anyhow::Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let messages = output(
+        Command::new(cargo)
+            .args([
+                "build",
+                "--release",
+                "--locked",
+                "-p",
+                "notification-server",
+            ])
+            .args(["--bin", "notification-server"])
+            .arg("--message-format=json-render-diagnostics")
+            .current_dir(workspace),
+    )?;
+    let executable = messages.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let is_it = message["target"]["name"] == "notification-server";
+        message["executable"]
+            .as_str()
+            .filter(|_| is_it)
+            .map(PathBuf::from)
+    });
+    executable.context("cargo did not say where it put the server's binary")
+}
+
+fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("cannot run {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_owned())
+}
+
+/// What a published event survives, as the server's command line calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    Fsync,
+    Write,
+    Memory,
+}
+
+impl Durability {
+    pub(crate) const ALL: [Self; 3] = [Self::Fsync, Self::Write, Self::Memory];
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fsync => "fsync",
+            Self::Write => "write",
+            Self::Memory => "memory",
+        })
+    }
+}
+
+/// A running server with a data directory of its own. Both go when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    process: ServerProcess,
+    address: Loopback,
+    _data_dir: TempDir,
+}
+
+/// How the server has appended to its log since it started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Commits {
+    pub(crate) events: f64,
+    pub(crate) commits: f64,
+}
+
+impl Server {
+    pub(crate) fn start(
+        binary: &Binary,
+        data_parent: &Path,
+        durability: Durability,
+    ) -> anyhow::Result<Self> {
+        let data_dir = TempDir::with_prefix_in("notification-bench-", data_parent)
+            .with_context(|| format!("cannot make a directory in {}", data_parent.display()))?;
+        let durability = durability.to_string();
+        let arguments = ["--durability", durability.as_str()];
+        let process = ServerProcess::start_in(&binary.path, data_dir.path(), &arguments);
+        Ok(Self {
+            address: Loopback::new(process.address())?,
+            process,
+            _data_dir: data_dir,
+        })
+    }
+
+    pub(crate) fn address(&self) -> Loopback {
+        self.address
+    }
+
+    pub(crate) fn process(&self) -> Process {
+        Process::of(self.process.pid())
+    }
+
+    pub(crate) fn commits(&self) -> Commits {
+        Commits {
+            events: self.process.metric("notification_commit_events_sum"),
+            commits: self.process.metric("notification_commit_events_count"),
+        }
+    }
+}
+
+/// An address of this machine's loopback interface. Loads go nowhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Loopback(SocketAddr);
+
+/// An address that others than this machine could answer.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not a loopback address, and loads are not put on anything else")]
+pub(crate) struct NotLoopback(SocketAddr);
+
+impl Loopback {
+    pub(crate) fn new(address: SocketAddr) -> Result<Self, NotLoopback> {
+        match address.ip().is_loopback() {
+            true => Ok(Self(address)),
+            false => Err(NotLoopback(address)),
+        }
+    }
+
+    /// A connection that blocks, though never for longer than [`PATIENCE`].
+    pub(crate) fn connect(self) -> std::io::Result<TcpStream> {
+        let connection = TcpStream::connect_timeout(&self.0, PATIENCE)?;
+        connection.set_nodelay(true)?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        connection.set_write_timeout(Some(PATIENCE))?;
+        Ok(connection)
+    }
+}
+
+impl fmt::Display for Loopback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_go_to_this_machine_only() {
+        let check = |address: &str, accepted: bool| {
+            let loopback = Loopback::new(address.parse().unwrap());
+            assert_eq!(loopback.is_ok(), accepted, "{address}");
+        };
+        check("127.0.0.1:8005", true);
+        check("127.8.0.1:1", true);
+        check("[::1]:8005", true);
+        check("0.0.0.0:8005", false);
+        check("192.168.0.1:8005", false);
+        check("[::]:8005", false);
+        check("203.0.113.7:80", false);
+    }
+}

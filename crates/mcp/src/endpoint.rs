@@ -1,0 +1,117 @@
+use std::convert::Infallible;
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use tower_service::Service;
+
+use crate::lane::Lane;
+use crate::message::Message;
+use crate::plain_calls::PlainCalls;
+use crate::refusal::Refusal;
+
+/// What every answer's body is: a stream's or a call's.
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// Why a body broke off.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The service on `/mcp`, made by [`Mcp::endpoint`](crate::Mcp::endpoint).
+///
+/// Whatever the method, it answers: `GET` and `HEAD` without a session belong
+/// to the plain stream `S`, `POST` carries one JSON-RPC message. Host, Origin
+/// and CORS are settled before it.
+#[derive(Clone)]
+pub struct Endpoint<S> {
+    plain_stream: S,
+    plain_calls: PlainCalls,
+}
+
+impl<S> Endpoint<S> {
+    pub(crate) fn new(plain_stream: S, plain_calls: PlainCalls) -> Self {
+        Self {
+            plain_stream,
+            plain_calls,
+        }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Endpoint<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.plain_stream.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match *request.method() {
+            Method::GET | Method::HEAD => match Lane::of(request.headers(), None) {
+                Lane::Plain => {
+                    let response = self.plain_stream.call(request);
+                    Box::pin(async { Ok(response.await?.map(boxed)) })
+                }
+                Lane::Session => refuse(Refusal::unknown_session()),
+                Lane::Modern { .. } => refuse(Refusal::method_not_allowed("POST")),
+            },
+            Method::POST => {
+                let answer = post(self.plain_calls.clone(), request);
+                Box::pin(async { Ok(answer.await.unwrap_or_else(refused)) })
+            }
+            _ => refuse(Refusal::method_not_allowed("GET, HEAD, POST")),
+        }
+    }
+}
+
+async fn post<B>(plain_calls: PlainCalls, request: Request<B>) -> Result<Response<Body>, Refusal>
+where
+    B: http_body::Body<Error: Into<BoxError>>,
+{
+    let (parts, body) = request.into_parts();
+    let message = Message::receive(&parts.headers, body).await?;
+    let id = message.id.clone().unwrap_or_default();
+    let answer = match Lane::of(&parts.headers, Some(&message)) {
+        Lane::Plain => plain_calls.answer(parts, message).await,
+        Lane::Session => Err(Refusal::unknown_session()),
+        Lane::Modern { version } => Err(Refusal::unsupported_version(&version)),
+    };
+    answer.map_err(|refusal| refusal.with_id(id))
+}
+
+/// Any body, as the one that all answers have.
+pub(crate) fn boxed<R>(body: R) -> Body
+where
+    R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    body.map_err(Into::into).boxed_unsync()
+}
+
+/// The answer to a notification: it was taken, and there is nothing to say.
+pub(crate) fn accepted() -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
+fn refused(refusal: Refusal) -> Response<Body> {
+    refusal
+        .into_response::<http_body_util::Full<Bytes>>()
+        .map(boxed)
+}
+
+fn refuse(
+    refusal: Refusal,
+) -> Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>> {
+    Box::pin(async { Ok(refused(refusal)) })
+}

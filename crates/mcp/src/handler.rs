@@ -1,0 +1,113 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorData,
+    Implementation, InitializeRequestParams, ListToolsResult, PaginatedRequestParams,
+    ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::RequestContext;
+use rmcp::{RoleServer, ServerHandler};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::refusal::shorten;
+use crate::toolbox::Toolbox;
+
+/// The methods that are answered.
+pub(crate) const METHODS: [&str; 4] = ["initialize", "ping", "tools/list", "tools/call"];
+
+/// The revisions that `initialize` agrees to. Older ones have another transport.
+pub(crate) static SUPPORTED_VERSIONS: [ProtocolVersion; 3] = [
+    ProtocolVersion::V_2025_03_26,
+    ProtocolVersion::V_2025_06_18,
+    ProtocolVersion::V_2025_11_25,
+];
+
+/// What `rmcp` calls for each request. One is cloned for each, so it is only a pointer.
+#[derive(Clone)]
+pub(crate) struct Handler {
+    tools: Arc<Toolbox>,
+}
+
+impl Handler {
+    pub(crate) fn new(tools: Toolbox) -> Self {
+        Self {
+            tools: Arc::new(tools),
+        }
+    }
+}
+
+/// Why `params` do not fit `method`, if they do not. `rmcp` would take such a
+/// request for one of an unknown method, or for one without params.
+pub(crate) fn misfit(method: &str, params: &Value) -> Option<String> {
+    let reason = match method {
+        "initialize" => unreadable::<InitializeRequestParams>(params),
+        "tools/call" => unreadable::<CallToolRequestParams>(params),
+        "tools/list" if !params.is_null() => unreadable::<PaginatedRequestParams>(params),
+        _ => None,
+    }?;
+    Some(format!("invalid params for {method}: {reason}"))
+}
+
+fn unreadable<'a, P: Deserialize<'a>>(params: &'a Value) -> Option<String> {
+    match params {
+        Value::Null => Some("they are missing".to_owned()),
+        params => P::deserialize(params).err().map(|error| error.to_string()),
+    }
+}
+
+impl ServerHandler for Handler {
+    fn get_info(&self) -> ServerConfig {
+        let identity = Implementation::new("notification-server", env!("CARGO_PKG_VERSION"))
+            .with_title("Real-time Notification Server");
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(identity)
+            .with_instructions(
+                "Publishes notifications and task progress to everyone who is connected. \
+                 Tell people something with send_notification; connection_status says who \
+                 is listening and how to listen.",
+            )
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(&SUPPORTED_VERSIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        if let Some(cursor) = page.and_then(|page| page.cursor) {
+            let cursor = shorten(&cursor);
+            let message = format!("cursor: expected none, as the list has one page, got {cursor}");
+            return Err(ErrorData::invalid_params(message, None));
+        }
+        Ok(ListToolsResult::with_all_items(self.tools.descriptors()))
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        self.tools.descriptor(name).cloned()
+    }
+
+    async fn call_tool(
+        &self,
+        call: CallToolRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let arguments = call.arguments.unwrap_or_default();
+        Ok(self.tools.call(&call.name, arguments).await?.into())
+    }
+
+    /// `rmcp` hands over what it could not read as a request it knows. The
+    /// method is known by now, so it is the params.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let message = format!("invalid params for {}", request.method);
+        Err(ErrorData::invalid_params(message, None))
+    }
+}

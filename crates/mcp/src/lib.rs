@@ -1,0 +1,35 @@
+//! The MCP endpoint (`/mcp`): what a request there is, and the tools it can call.
+//!
+//! - [`Mcp`] is the handle: made from a hub, it hands out endpoints and stops
+//!   what their calls have started.
+//! - [`Endpoint`] is the service on `/mcp`. It tells the lanes apart
+//!   (`lane.rs`): streams go to the service it was given for them, calls are
+//!   answered here (`plain_calls.rs`).
+//! - A message (`message.rs`) is one JSON-RPC message, checked before `rmcp`
+//!   sees it; a refusal (`refusal.rs`) is a JSON-RPC error with its HTTP status.
+//! - A tool (`tool.rs`) has a schema, against which its arguments are checked
+//!   (`arguments.rs`), and runs on a task of its own (`toolbox.rs`). Each is a
+//!   file in `tools/`.
+//!
+//! Start reading at the `Service` implementation of [`Endpoint`], then
+//! `PlainCalls::answer`, then `Toolbox::call`.
+//!
+//! This is the only crate that names `rmcp`. It does not know axum or hyper:
+//! Host, Origin and CORS are settled before a request gets here, and the plain
+//! event stream is handed in.
+
+mod arguments;
+mod endpoint;
+mod handler;
+mod lane;
+mod mcp;
+mod message;
+mod plain_calls;
+mod refusal;
+mod tool;
+mod toolbox;
+mod tools;
+
+pub use endpoint::{Body, BoxError, Endpoint};
+pub use mcp::{Mcp, McpConfig};
+pub use refusal::refusal;

@@ -1,0 +1,59 @@
+use notification_hub::Hub;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Endpoint;
+use crate::handler::Handler;
+use crate::plain_calls::PlainCalls;
+use crate::toolbox::Toolbox;
+use crate::tools::{ConnectionStatus, SendNotification, SimulateProgress};
+
+/// What the endpoint is told about the server it belongs to.
+#[derive(Clone, Debug)]
+pub struct McpConfig {
+    /// Where clients reach the server: `http://127.0.0.1:8005`.
+    pub base_url: String,
+}
+
+/// The server as MCP clients see it. Cheap to clone.
+#[derive(Clone)]
+pub struct Mcp {
+    plain_calls: PlainCalls,
+    /// Long-running tools end early.
+    stop: CancellationToken,
+    /// The tools that run, and the answers that are being made.
+    running: TaskTracker,
+}
+
+impl Mcp {
+    /// Tools that publish to `hub` and report on it.
+    pub fn new(config: McpConfig, hub: Hub) -> Self {
+        let stop = CancellationToken::new();
+        let running = TaskTracker::new();
+        let tools = Toolbox::new(running.clone())
+            .with(SimulateProgress::new(hub.clone(), stop.clone()))
+            .with(SendNotification::new(hub.clone()))
+            .with(ConnectionStatus::new(hub, &config.base_url));
+        Self {
+            plain_calls: PlainCalls::new(Handler::new(tools), running.clone()),
+            stop,
+            running,
+        }
+    }
+
+    /// The service on `/mcp`, of which `plain_stream` serves the event streams.
+    pub fn endpoint<S>(&self, plain_stream: S) -> Endpoint<S> {
+        Endpoint::new(plain_stream, self.plain_calls.clone())
+    }
+
+    /// Stops: long-running tools publish that they were cancelled, and end.
+    /// Returns when no tool runs and every answer has been made; writing the
+    /// answers out is up to the connections. The hub has to be open until then.
+    ///
+    /// A call that comes later is answered all the same, by tools that end at once.
+    pub async fn shut_down(&self) {
+        self.stop.cancel();
+        self.running.close();
+        self.running.wait().await;
+    }
+}

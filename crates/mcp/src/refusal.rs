@@ -1,0 +1,144 @@
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use rmcp::model::{ErrorCode, ErrorData};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::handler::{METHODS, SUPPORTED_VERSIONS};
+
+/// The answer to a request that something in front of the endpoint refused: a
+/// JSON-RPC error, as everything on the endpoint is.
+pub fn refusal<B: From<Bytes>>(status: StatusCode, message: &str) -> Response<B> {
+    Refusal::http(status, message).into_response()
+}
+
+/// Why a message was not taken: a JSON-RPC error with the HTTP status it
+/// travels under.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    /// The methods that would have been allowed.
+    allow: Option<&'static str>,
+    id: Value,
+    error: Box<ErrorData>,
+}
+
+impl Refusal {
+    /// The body is not JSON, so its id cannot be known.
+    pub(crate) fn parse_error(error: &serde_json::Error) -> Self {
+        let message = format!("the body is not valid JSON: {error}");
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            ErrorData::parse_error(message, None),
+        )
+    }
+
+    /// The body is JSON, but not one JSON-RPC 2.0 message.
+    pub(crate) fn invalid_request(message: impl Into<String>) -> Self {
+        Self::http(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// No such method here. It is an answer, so HTTP says 200.
+    pub(crate) fn unknown_method(method: &str) -> Self {
+        let known = METHODS.join(", ");
+        let message = format!("unknown method `{}`; known are {known}", shorten(method));
+        let error = ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, None);
+        Self::new(StatusCode::OK, error)
+    }
+
+    /// The method is known, its params are not usable.
+    pub(crate) fn invalid_params(message: impl Into<String>) -> Self {
+        let error = ErrorData::invalid_params(message.into(), None);
+        Self::new(StatusCode::OK, error)
+    }
+
+    /// The session is not one of this server's. On 404 clients begin a new one
+    /// (revision 2025-11-25, Streamable HTTP, "Session Management").
+    pub(crate) fn unknown_session() -> Self {
+        Self::http(
+            StatusCode::NOT_FOUND,
+            "unknown session: this server gives out none; leave Mcp-Session-Id away",
+        )
+    }
+
+    /// The request is in a version that knows no `initialize`. The code is
+    /// deliberately not -32022 (unsupported protocol version): that identifies
+    /// a server of such versions, with which a client does not fall back to
+    /// `initialize` (revision 2026-07-28, "Backward Compatibility with
+    /// Initialization-Based Versions").
+    pub(crate) fn unsupported_version(requested: &str) -> Self {
+        let supported = SUPPORTED_VERSIONS.each_ref().map(|v| v.as_str());
+        let requested = shorten(requested);
+        let message = format!("unsupported protocol version {requested}; begin with initialize");
+        let data = json!({ "supported": supported, "requested": requested });
+        let error = ErrorData::invalid_request(message, Some(data));
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// The HTTP method has no meaning here.
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+        let message = format!("the method is not allowed here; allowed are {allow}");
+        Self {
+            allow: Some(allow),
+            ..Self::http(StatusCode::METHOD_NOT_ALLOWED, message)
+        }
+    }
+
+    /// The request never got as far as JSON-RPC.
+    pub(crate) fn http(status: StatusCode, message: impl Into<String>) -> Self {
+        let code = match status.is_server_error() {
+            true => ErrorCode::INTERNAL_ERROR,
+            false => ErrorCode::INVALID_REQUEST,
+        };
+        Self::new(status, ErrorData::new(code, message.into(), None))
+    }
+
+    fn new(status: StatusCode, error: ErrorData) -> Self {
+        Self {
+            status,
+            allow: None,
+            id: Value::Null,
+            error: Box::new(error),
+        }
+    }
+
+    /// Answers to the request `id`; without it the id is `null`.
+    pub(crate) fn with_id(self, id: Value) -> Self {
+        Self { id, ..self }
+    }
+
+    pub(crate) fn into_response<B: From<Bytes>>(self) -> Response<B> {
+        #[derive(Serialize)]
+        struct Message {
+            jsonrpc: &'static str,
+            id: Value,
+            error: Box<ErrorData>,
+        }
+        let message = Message {
+            jsonrpc: "2.0",
+            id: self.id,
+            error: self.error,
+        };
+        let json = serde_json::to_vec(&message).expect("JSON values are JSON");
+        let mut response = Response::new(B::from(json.into()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, json);
+        if let Some(allow) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}
+
+/// How many characters of what a client sent are repeated back.
+const REPEATED: usize = 60;
+
+/// At most the beginning of what a client sent, to repeat it in a message.
+pub(crate) fn shorten(text: &str) -> String {
+    match text.char_indices().nth(REPEATED) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,175 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use notification_event::{Body, Draft, JsonObject, Progress, TaskId, TaskState};
+use notification_hub::Hub;
+use rmcp::model::ToolAnnotations;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::tool::{Tool, ToolError};
+use crate::toolbox::schema;
+
+const DEFAULT_SECONDS: f64 = 10.0;
+const DEFAULT_STEPS: f64 = 5.0;
+
+/// Publishes one progress event for each step of a task that does nothing else.
+pub(crate) struct SimulateProgress {
+    hub: Hub,
+    stop: CancellationToken,
+}
+
+impl SimulateProgress {
+    /// Tasks end early once `stop` is cancelled.
+    pub(crate) fn new(hub: Hub, stop: CancellationToken) -> Self {
+        Self { hub, stop }
+    }
+
+    /// Returns how the task ended.
+    async fn run(&self, task: &Task) -> Result<TaskState, ToolError> {
+        let started = Instant::now();
+        let mut step = 0;
+        loop {
+            let due = sleep_until(started + task.until(step + 1));
+            let progress = match self.stop.run_until_cancelled(due).await {
+                Some(()) => task.at(step + 1),
+                None => task.cancelled_after(step),
+            };
+            let state = progress.state;
+            let draft = Draft::from(Body::Progress(progress));
+            if let Err(reason) = self.hub.publish_one(draft).await {
+                return Err(ToolError::Task {
+                    step,
+                    total_steps: task.total_steps,
+                    reason,
+                });
+            }
+            if state != TaskState::Running {
+                return Ok(state);
+            }
+            step += 1;
+        }
+    }
+}
+
+#[async_trait]
+impl Tool for SimulateProgress {
+    fn descriptor(&self) -> rmcp::model::Tool {
+        let input = json!({
+            "type": "object",
+            "properties": {
+                "task_name": {
+                    "type": "string", "minLength": 1, "maxLength": Progress::MAX_TASK_NAME,
+                    "description": "What people who watch will see the task called"
+                },
+                "duration_seconds": {
+                    "type": "number", "minimum": 1, "maximum": 60, "default": DEFAULT_SECONDS as u64,
+                    "description": "How long the task takes in all, in seconds"
+                },
+                "step_count": {
+                    "type": "integer", "minimum": 1, "maximum": 20, "default": DEFAULT_STEPS as u64,
+                    "description": "In how many steps it reports its progress"
+                }
+            },
+            "required": ["task_name"],
+            "additionalProperties": false
+        });
+        let ends = [TaskState::Completed, TaskState::Cancelled].map(TaskState::as_str);
+        let output = json!({
+            "type": "object",
+            "properties": {
+                "task_id": {
+                    "type": "string", "format": "uuid",
+                    "description": "What identifies the task in its progress events"
+                },
+                "task_name": {
+                    "type": "string",
+                    "description": "The name that was given"
+                },
+                "total_steps": {
+                    "type": "integer", "minimum": 1,
+                    "description": "How many steps it had"
+                },
+                "status": {
+                    "type": "string", "enum": ends,
+                    "description": "How it ended: cancelled means that the server was shut down"
+                }
+            },
+            "required": ["task_id", "task_name", "total_steps", "status"],
+            "additionalProperties": false
+        });
+        rmcp::model::Tool::new(
+            "simulate_progress",
+            "Simulates a long-running task: publishes one progress event for each step, evenly \
+             over its duration, to everyone who is connected. Answers when the task has ended, so \
+             the call takes as long as duration_seconds says. Use it to try out or to show \
+             real-time progress.",
+            schema(input),
+        )
+        .with_title("Simulate progress")
+        .with_raw_output_schema(schema(output))
+        .with_annotations(
+            ToolAnnotations::new()
+                .read_only(false)
+                .destructive(false)
+                .idempotent(false)
+                .open_world(false),
+        )
+    }
+
+    async fn call(&self, arguments: JsonObject) -> Result<Value, ToolError> {
+        let task = Task::new(&arguments);
+        let status = self.run(&task).await?;
+        Ok(json!({
+            "task_id": task.id,
+            "task_name": task.name,
+            "total_steps": task.total_steps,
+            "status": status.as_str(),
+        }))
+    }
+}
+
+struct Task {
+    id: TaskId,
+    name: String,
+    duration: Duration,
+    total_steps: u64,
+}
+
+impl Task {
+    fn new(arguments: &JsonObject) -> Self {
+        // 5.0 is an integer in JSON Schema, so steps are read as any number is.
+        let number = |name, default| {
+            arguments
+                .get(name)
+                .and_then(Value::as_f64)
+                .unwrap_or(default)
+        };
+        let name = arguments.get("task_name").and_then(Value::as_str);
+        Self {
+            id: TaskId::generate(),
+            name: name.unwrap_or_default().to_owned(),
+            duration: Duration::from_secs_f64(number("duration_seconds", DEFAULT_SECONDS)),
+            total_steps: number("step_count", DEFAULT_STEPS) as u64,
+        }
+    }
+
+    /// How long after the start `step` is done.
+    fn until(&self, step: u64) -> Duration {
+        self.duration.mul_f64(step as f64 / self.total_steps as f64)
+    }
+
+    fn at(&self, step: u64) -> Progress {
+        Progress::step(self.id.clone(), self.name.clone(), step, self.total_steps)
+    }
+
+    fn cancelled_after(&self, step: u64) -> Progress {
+        let total = self.total_steps;
+        Progress {
+            message: format!("Cancelled after step {step} of {total}: the server is shutting down"),
+            state: TaskState::Cancelled,
+            ..self.at(step)
+        }
+    }
+}

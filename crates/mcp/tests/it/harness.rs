@@ -1,0 +1,120 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use notification_hub::{Hub, HubConfig, PageRequest, Start, Subscribe};
+use notification_log::MemoryLog;
+use notification_mcp::{Mcp, McpConfig};
+use serde_json::{Value, json};
+use tower::{ServiceExt, service_fn};
+
+/// What the service of the plain stream lane answers here.
+pub(crate) const STREAM: &str = "data: the plain stream\n\n";
+
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub(crate) hub: Hub,
+    pub(crate) mcp: Mcp,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let hub = Hub::new(Arc::new(MemoryLog::new()), HubConfig::default());
+        let config = McpConfig {
+            base_url: "http://127.0.0.1:8005".to_owned(),
+        };
+        let mcp = Mcp::new(config, hub.clone());
+        Self { hub, mcp }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let plain_stream = service_fn(async |_: Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(STREAM)))
+        });
+        let endpoint = self.mcp.endpoint(plain_stream);
+        let Ok(response) = endpoint.oneshot(request).await;
+        let (parts, body) = response.into_parts();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await.unwrap().to_bytes(),
+        }
+    }
+
+    /// A request as curl sends it, with more headers.
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let mut request = Request::new(Full::new(body.into()));
+        *request.method_mut() = method;
+        *request.uri_mut() = "/mcp".parse().unwrap();
+        let curl = [("host", "127.0.0.1:8005"), ("accept", "*/*")];
+        let json = [("content-type", "application/json")];
+        for (name, value) in curl.iter().chain(&json).chain(headers) {
+            let name: header::HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        self.send(request).await
+    }
+
+    pub(crate) async fn post(&self, message: Value) -> Answer {
+        self.request(Method::POST, &[], message.to_string()).await
+    }
+
+    /// The result of calling a tool.
+    pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Value {
+        let params = json!({"name": tool, "arguments": arguments});
+        let message =
+            json!({"jsonrpc": "2.0", "id": "c", "method": "tools/call", "params": params});
+        let answer = self.post(message).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        answer.json()["result"].clone()
+    }
+
+    /// The descriptors of the tools.
+    pub(crate) async fn tools(&self) -> Vec<Value> {
+        let message = json!({"jsonrpc": "2.0", "id": "l", "method": "tools/list"});
+        let answer = self.post(message).await.json();
+        answer["result"]["tools"].as_array().unwrap().clone()
+    }
+
+    /// Everything that was published.
+    pub(crate) async fn events(&self) -> Vec<Value> {
+        let request = PageRequest {
+            subscribe: Subscribe {
+                start: Start::Beginning,
+                ..Subscribe::default()
+            },
+            limit: 1_000,
+        };
+        let page = self.hub.page(request).await.unwrap();
+        let events = page.frames.iter();
+        events
+            .map(|frame| serde_json::from_slice(frame.json()).unwrap())
+            .collect()
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/json");
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// The text of a tool's result.
+pub(crate) fn text(result: &Value) -> &str {
+    result["content"][0]["text"].as_str().unwrap()
+}

@@ -1,0 +1,7 @@
+//! The endpoint as its clients meet it, over a real hub and the log in memory.
+
+mod calls;
+mod harness;
+mod lanes;
+mod shutdown;
+mod tools;

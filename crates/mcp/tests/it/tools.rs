@@ -1,0 +1,384 @@
+use std::time::Duration;
+
+use notification_event::Notification;
+use notification_hub::Subscribe;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::harness::{Server, text};
+
+#[tokio::test]
+async fn each_tool_says_what_it_takes_and_gives() {
+    let tools = Server::start().tools().await;
+    let names: Vec<_> = tools.iter().map(|tool| tool["name"].clone()).collect();
+    assert_eq!(
+        names,
+        [
+            "simulate_progress",
+            "send_notification",
+            "connection_status"
+        ]
+    );
+    for tool in &tools {
+        assert!(tool["title"].is_string() && tool["description"].is_string());
+        assert!(tool["annotations"]["readOnlyHint"].is_boolean(), "{tool}");
+        assert_eq!(tool["annotations"]["openWorldHint"], false);
+        for schema in [&tool["inputSchema"], &tool["outputSchema"]] {
+            assert!(jsonschema::draft202012::meta::is_valid(schema), "{schema}");
+            assert_eq!(schema["additionalProperties"], false);
+            for (name, property) in schema["properties"].as_object().unwrap() {
+                assert!(property["description"].is_string(), "{name}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_tool_gives_fits_its_schema_and_is_there_as_text() {
+    let server = Server::start();
+    for tool in server.tools().await {
+        let arguments = match tool["name"].as_str().unwrap() {
+            "simulate_progress" => json!({"task_name": "t"}),
+            "send_notification" => json!({"message": "m"}),
+            _ => json!({}),
+        };
+        let result = server.call(tool["name"].as_str().unwrap(), arguments).await;
+        let content = &result["structuredContent"];
+        assert!(
+            jsonschema::is_valid(&tool["outputSchema"], content),
+            "{content}"
+        );
+        assert_eq!(
+            serde_json::from_str::<Value>(text(&result)).unwrap(),
+            *content
+        );
+        assert_eq!(result["isError"], false);
+    }
+}
+
+/// Values inside and outside of each advertised bound of `schema`.
+fn around_the_bounds(schema: &Value) -> Vec<(Value, bool)> {
+    let text = |length: u64| json!("ä".repeat(length as usize));
+    let bound = |name: &str| schema.get(name).and_then(Value::as_u64);
+    if let Some(options) = schema["enum"].as_array() {
+        let options = options.iter().map(|option| (option.clone(), true));
+        return options.chain([(json!("loud"), false)]).collect();
+    }
+    if let (Some(min), Some(max)) = (bound("minLength"), bound("maxLength")) {
+        return vec![
+            (text(min - 1), false),
+            (text(min), true),
+            (text(max), true),
+            (text(max + 1), false),
+        ];
+    }
+    let (min, max) = (bound("minimum").unwrap(), bound("maximum").unwrap());
+    vec![
+        (json!(min - 1), false),
+        (json!(min), true),
+        (json!(max), true),
+        (json!(max + 1), false),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_advertised_bounds_are_the_enforced_ones() {
+    let server = Server::start();
+    for tool in server.tools().await {
+        let (name, input) = (tool["name"].as_str().unwrap(), &tool["inputSchema"]);
+        let required = input["required"].as_array().into_iter().flatten();
+        let required: Map<_, _> = required
+            .map(|name| (name.as_str().unwrap().to_owned(), json!("x")))
+            .collect();
+        for (field, schema) in input["properties"].as_object().unwrap() {
+            if field == "data" {
+                continue;
+            }
+            for (value, fits) in around_the_bounds(schema) {
+                let mut arguments = required.clone();
+                arguments.insert(field.clone(), value.clone());
+                let published = server.hub.events_published();
+                let result = server.call(name, arguments.into()).await;
+                assert_eq!(result["isError"], !fits, "{field} {value}: {result}");
+                assert_eq!(server.hub.events_published() > published, fits);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn wrong_arguments_are_named_and_nothing_is_published() {
+    let server = Server::start();
+    let check = async |tool: &str, arguments: Value, says: &str| {
+        let result = server.call(tool, arguments).await;
+        assert_eq!(result["isError"], true, "{result}");
+        assert_eq!(result.get("structuredContent"), None);
+        assert_eq!(text(&result), format!("nothing was done: {says}"));
+        assert_eq!(server.hub.events_published(), 0, "{says}");
+    };
+    let simulate = "simulate_progress";
+    check(
+        simulate,
+        json!({}),
+        "task_name: expected a string of 1 to 256 characters, which is required",
+    )
+    .await;
+    check(
+        simulate,
+        json!({"task_name": "t", "duration_seconds": 60.5, "step_count": "5"}),
+        "duration_seconds: expected a number from 1 to 60, got 60.5; \
+         step_count: expected an integer from 1 to 20, got \"5\"",
+    )
+    .await;
+    check(
+        simulate,
+        json!({"task_name": "t", "steps": 5}),
+        "steps: expected no such argument; known are task_name, duration_seconds, step_count",
+    )
+    .await;
+    let send = "send_notification";
+    check(
+        send,
+        json!({"message": null}),
+        "message: expected a string of 1 to 4096 characters, got null",
+    )
+    .await;
+    check(
+        send,
+        json!({"message": "m", "type": "loud"}),
+        "type: expected one of info, warning, error, success, got \"loud\"",
+    )
+    .await;
+    check(
+        send,
+        json!({"message": "m", "data": "text"}),
+        "data: expected an object, got \"text\"",
+    )
+    .await;
+    check(
+        send,
+        json!({"message": "m", "notification_type": "info", "topic": "ops"}),
+        "notification_type: expected no such argument; known are message, type, data; \
+         topic: expected no such argument; known are message, type, data",
+    )
+    .await;
+    check(
+        "connection_status",
+        json!({"verbose": true}),
+        "verbose: expected no arguments at all",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_notification_is_published_as_it_was_sent() {
+    let server = Server::start();
+    let _streams = [
+        server.hub.subscribe(Subscribe::default()).await.unwrap(),
+        server.hub.subscribe(Subscribe::default()).await.unwrap(),
+    ];
+    let data = json!({"maintenance_window": "2024-01-15T02:00:00Z", "z": 1, "a": [null]});
+    let arguments = json!({"message": "System maintenance", "type": "warning", "data": data});
+    let result = server.call("send_notification", arguments).await;
+    let [event] = &server.events().await[..] else {
+        panic!("one event")
+    };
+    assert_eq!(event["type"], "notification");
+    assert_eq!(event["notification_type"], "warning");
+    assert_eq!(event["message"], "System maintenance");
+    assert_eq!(event["data"].to_string(), data.to_string());
+    let content = &result["structuredContent"];
+    assert_eq!(content["notification_id"], event["notification_id"]);
+    assert_eq!(content["subscribers"], 2);
+    let cursor = content["cursor"].as_str().unwrap();
+    assert!(cursor.ends_with("-1"), "{cursor}");
+
+    server
+        .call("send_notification", json!({"message": "m"}))
+        .await;
+    assert_eq!(server.events().await[1]["notification_type"], "info");
+}
+
+#[tokio::test]
+async fn data_is_bounded_by_the_bytes_of_its_json() {
+    let server = Server::start();
+    let check = async |bytes: usize, fits: bool| {
+        let data = json!({"k": "x".repeat(bytes - r#"{"k":""}"#.len())});
+        let published = server.hub.events_published();
+        let arguments = json!({"message": "m", "data": data});
+        let result = server.call("send_notification", arguments).await;
+        assert_eq!(result["isError"], !fits, "{bytes}");
+        assert_eq!(server.hub.events_published() - published, u64::from(fits));
+        result
+    };
+    check(Notification::MAX_DATA, true).await;
+    let result = check(Notification::MAX_DATA + 1, false).await;
+    assert_eq!(
+        text(&result),
+        "nothing was done: data: expected an object of at most 64 KiB"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_one_event_for_each_step_spread_evenly() {
+    let server = Server::start();
+    let started = Instant::now();
+    let arguments =
+        json!({"task_name": "File Processing", "duration_seconds": 15, "step_count": 10});
+    let call = server.call("simulate_progress", arguments);
+    let watch = async {
+        for step in 1..=10_u32 {
+            let due = Duration::from_millis(1_500) * step;
+            tokio::time::sleep_until(started + due - Duration::from_millis(50)).await;
+            assert_eq!(server.hub.events_published(), u64::from(step) - 1);
+            tokio::time::sleep_until(started + due + Duration::from_millis(50)).await;
+            assert_eq!(server.hub.events_published(), u64::from(step));
+        }
+    };
+    let (result, ()) = tokio::join!(call, watch);
+
+    let content = &result["structuredContent"];
+    let task_id = &content["task_id"];
+    assert_eq!(
+        *content,
+        json!({"task_id": task_id, "task_name": "File Processing", "total_steps": 10,
+               "status": "completed"})
+    );
+    for (event, step) in server.events().await.iter().zip(1..=10) {
+        assert_eq!(event["type"], "progress");
+        assert_eq!(event["task_id"], *task_id);
+        assert_eq!(event["task_name"], "File Processing");
+        assert_eq!(event["progress"], step * 10);
+        assert_eq!(
+            (&event["step"], &event["total_steps"]),
+            (&json!(step), &json!(10))
+        );
+        assert_eq!(event["message"], format!("Completed step {step} of 10"));
+        let state = if step == 10 { "completed" } else { "running" };
+        assert_eq!(event["state"], state);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_has_defaults_and_whole_numbers_may_have_a_fraction() {
+    let server = Server::start();
+    let check = async |arguments: Value, seconds: u64, steps: usize| {
+        let (started, before) = (Instant::now(), server.events().await.len());
+        server.call("simulate_progress", arguments).await;
+        let took = started.elapsed();
+        assert!(took >= Duration::from_secs(seconds));
+        assert!(took < Duration::from_secs(seconds + 1), "{took:?}");
+        assert_eq!(server.events().await.len() - before, steps);
+    };
+    check(json!({"task_name": "t"}), 10, 5).await;
+    check(
+        json!({"task_name": "t", "duration_seconds": 2.0, "step_count": 3.0}),
+        2,
+        3,
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_runs_on_when_its_caller_hangs_up() {
+    let server = Server::start();
+    let arguments = json!({"task_name": "t", "duration_seconds": 10, "step_count": 4});
+    let call = server.call("simulate_progress", arguments);
+    let hung_up = tokio::time::timeout(Duration::from_secs(3), call).await;
+    assert!(hung_up.is_err());
+    assert_eq!(server.hub.events_published(), 1);
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(server.hub.events_published(), 4);
+    assert_eq!(server.events().await[3]["state"], "completed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_cannot_publish_ends_and_says_why() {
+    let server = Server::start();
+    let arguments = json!({"task_name": "t", "duration_seconds": 10, "step_count": 10});
+    let call = server.call("simulate_progress", arguments);
+    let fail = async {
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        server.hub.close_log().await.unwrap();
+    };
+    let (result, ()) = tokio::join!(call, fail);
+    assert_eq!(result["isError"], true);
+    assert_eq!(result.get("structuredContent"), None);
+    assert_eq!(
+        text(&result),
+        "the task failed after step 2 of 10: the log is closed"
+    );
+    assert_eq!(server.hub.events_published(), 2);
+
+    let result = server
+        .call("send_notification", json!({"message": "m"}))
+        .await;
+    assert_eq!(result["isError"], true);
+    assert_eq!(text(&result), "nothing was published: the log is closed");
+}
+
+#[tokio::test]
+async fn the_status_is_true() {
+    let server = Server::start();
+    let stream = server.hub.subscribe(Subscribe::default()).await.unwrap();
+    server
+        .call("send_notification", json!({"message": "m"}))
+        .await;
+    let status = server.call("connection_status", json!({})).await["structuredContent"].clone();
+    assert_eq!(status["sse_enabled"], true);
+    assert_eq!(status["active_connections"], 1);
+    assert_eq!(status["endpoint"], "http://127.0.0.1:8005/mcp");
+    assert_eq!(status["stream_endpoint"], "http://127.0.0.1:8005/v1/stream");
+    assert!(status["uptime_seconds"].is_u64());
+    assert_eq!(status["events_published"], 1);
+    let usage = status["usage"].as_str().unwrap();
+    for word in [
+        "curl",
+        "EventSource",
+        "Last-Event-ID",
+        "http://127.0.0.1:8005/mcp",
+    ] {
+        assert!(usage.contains(word), "{usage}");
+    }
+
+    drop(stream);
+    let status = server.call("connection_status", json!({})).await;
+    assert_eq!(status["structuredContent"]["active_connections"], 0);
+}
+
+#[tokio::test]
+async fn the_bounds_and_defaults_are_the_promised_ones() {
+    let tools = Server::start().tools().await;
+    let check = |tool: usize, field: &str, expected: Value| {
+        let mut schema = tools[tool]["inputSchema"]["properties"][field].clone();
+        schema.as_object_mut().unwrap().remove("description");
+        assert_eq!(schema, expected, "{field}");
+    };
+    check(
+        0,
+        "task_name",
+        json!({"type": "string", "minLength": 1, "maxLength": 256}),
+    );
+    check(
+        0,
+        "duration_seconds",
+        json!({"type": "number", "minimum": 1, "maximum": 60, "default": 10}),
+    );
+    check(
+        0,
+        "step_count",
+        json!({"type": "integer", "minimum": 1, "maximum": 20, "default": 5}),
+    );
+    check(
+        1,
+        "message",
+        json!({"type": "string", "minLength": 1, "maxLength": 4096}),
+    );
+    let types = ["info", "warning", "error", "success"];
+    check(
+        1,
+        "type",
+        json!({"type": "string", "enum": types, "default": "info"}),
+    );
+    check(1, "data", json!({"type": "object"}));
+}

@@ -1,0 +1,32 @@
+use notification_server::Server;
+
+/// What people see when the server starts: where it listens, where its data
+/// lives, who may use it, and what to try.
+pub(crate) fn banner(server: &Server) -> String {
+    let url = server.url();
+    let address = server.address();
+    let durability = format!("{:?}", server.config().durability).to_lowercase();
+    let data = match server.data_dir() {
+        Some(dir) => format!("{} (durability {durability})", dir.display()),
+        None => "in memory only; it ends with this process".to_owned(),
+    };
+    let access = match address.ip().is_loopback() {
+        true => "open to everyone on this machine".to_owned(),
+        false => format!(
+            "!!! EVERYONE WHO CAN REACH {address} CAN READ AND PUBLISH EVERYTHING \
+             (--insecure-no-auth) !!!"
+        ),
+    };
+    format!(
+        "notification-server {version}
+
+  Listening  {url}/mcp
+  Data       {data}
+  Access     {access}
+
+  Watch      curl -N -H \"Accept: text/event-stream\" {url}/mcp
+  Publish    curl -d \"Backup done\" {url}/v1/topics/backups
+",
+        version = env!("CARGO_PKG_VERSION"),
+    )
+}

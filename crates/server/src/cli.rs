@@ -1,0 +1,100 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use notification_server::Flag;
+
+/// A real-time notification server: publish once, and everyone who should know knows.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+#[command(after_help = "\
+Settings come from flags, from environment variables (NOTIFICATION_SERVER_BIND …), from the file
+given with --config, and from the defaults that `notification-server config` prints.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server (what happens without a command, too)
+    Serve(ServeArgs),
+    /// Print the settings with their defaults, as a commented TOML file
+    Config,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen [default: 127.0.0.1:8005]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    bind: Option<String>,
+    /// Where the log lives; `:memory:` keeps nothing [default: the platform's place for state]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// A TOML file with settings
+    #[arg(long, value_name = "FILE", env = "NOTIFICATION_SERVER_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// What a published event survives: fsync, write or memory [default: fsync]
+    #[arg(long, value_name = "HOW")]
+    durability: Option<String>,
+    /// How to write the log: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Serve everyone who can reach a non-loopback address, without authentication
+    #[arg(long)]
+    insecure_no_auth: bool,
+}
+
+impl Cli {
+    pub(crate) fn command(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.serve))
+    }
+}
+
+impl ServeArgs {
+    /// The settings that were given.
+    pub(crate) fn flags(&self) -> Vec<Flag> {
+        let text = [
+            ("bind", "bind", &self.bind),
+            ("data_dir", "data-dir", &self.data_dir),
+            ("durability", "durability", &self.durability),
+            ("logging.format", "log-format", &self.log_format),
+        ];
+        let given = text.into_iter().filter_map(|(key, name, value)| {
+            let value = value.as_deref()?.into();
+            Some(Flag { key, name, value })
+        });
+        let insecure = self.insecure_no_auth.then(|| Flag {
+            key: "insecure_no_auth",
+            name: "insecure-no-auth",
+            value: true.into(),
+        });
+        given.chain(insecure).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_may_be_left_out() {
+        for line in [
+            vec!["notification-server", "--bind", "127.0.0.1:1"],
+            vec!["notification-server", "serve", "--bind", "127.0.0.1:1"],
+        ] {
+            match Cli::parse_from(line).command() {
+                Command::Serve(args) => assert_eq!(args.flags()[0].key, "bind"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Everything that can be set.
+
+mod layers;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notification_http::Origins;
+use serde::Deserialize;
+
+pub use self::layers::Flag;
+use self::layers::{DEFAULT, Layers};
+pub use self::value::{DataDir, Durability, LogFormat};
+
+/// Everything that can be set. `default.toml`, beside this file, says what each means.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "documented in default.toml, once for code and people"
+)]
+pub struct Config {
+    #[serde(deserialize_with = "value::address")]
+    pub bind: SocketAddr,
+    #[serde(deserialize_with = "value::url")]
+    pub public_url: Option<String>,
+    #[serde(deserialize_with = "value::data_dir")]
+    pub data_dir: DataDir,
+    pub durability: Durability,
+    pub insecure_no_auth: bool,
+    pub allowed_hosts: Vec<String>,
+    #[serde(deserialize_with = "value::origins")]
+    pub allowed_origins: Origins,
+    pub logging: Logging,
+    pub retention: Retention,
+    pub stream: Stream,
+    pub shutdown: Shutdown,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Logging {
+    pub format: LogFormat,
+    #[serde(deserialize_with = "value::level")]
+    pub level: tracing::Level,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Retention {
+    #[serde(deserialize_with = "value::bound")]
+    pub max_age_seconds: Option<u64>,
+    #[serde(deserialize_with = "value::bound")]
+    pub max_events: Option<u64>,
+    #[serde(deserialize_with = "value::bound")]
+    pub max_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Stream {
+    #[serde(
+        rename = "heartbeat_seconds",
+        deserialize_with = "value::seconds::<1, 3600, _>"
+    )]
+    pub heartbeat: Duration,
+    #[serde(
+        rename = "retry_min_ms",
+        deserialize_with = "value::millis::<0, 600_000, _>"
+    )]
+    pub retry_min: Duration,
+    #[serde(
+        rename = "retry_max_ms",
+        deserialize_with = "value::millis::<0, 600_000, _>"
+    )]
+    pub retry_max: Duration,
+    #[serde(
+        rename = "peer_timeout_seconds",
+        deserialize_with = "value::seconds::<1, 3600, _>"
+    )]
+    pub peer_timeout: Duration,
+    #[serde(deserialize_with = "value::integer::<4_096, 16_777_216, _>")]
+    pub send_buffer_bytes: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Shutdown {
+    #[serde(
+        rename = "drain_seconds",
+        deserialize_with = "value::seconds::<0, 60, _>"
+    )]
+    pub drain: Duration,
+}
+
+/// Why the settings make no sense: what is wrong, and where it was set.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read, or is not TOML.
+    #[error("cannot read the configuration {}: {detail}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        detail: String,
+    },
+    /// A setting of this name does not exist.
+    #[error("unknown setting {key} in {origin}; known are {}", known.join(", "))]
+    UnknownKey {
+        /// The name.
+        key: String,
+        /// Where it was set.
+        origin: String,
+        /// Every setting there is.
+        known: Vec<String>,
+    },
+    /// A setting cannot have this value.
+    #[error("{key} = {value}, set by {origin}: {detail}")]
+    BadValue {
+        /// The setting.
+        key: String,
+        /// What it was set to.
+        value: String,
+        /// Where it was set.
+        origin: String,
+        /// What was expected.
+        detail: String,
+    },
+}
+
+/// The defaults.
+impl Default for Config {
+    fn default() -> Self {
+        Self::from_layers(&Layers::new()).expect("the default file is a valid configuration")
+    }
+}
+
+impl Config {
+    /// The commented file of all settings with their defaults.
+    pub const DEFAULT_FILE: &str = DEFAULT;
+
+    /// Reads the settings: flags before environment before file before defaults.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = Flag>,
+    ) -> Result<Self, ConfigError> {
+        let mut layers = Layers::new();
+        if let Some(file) = file {
+            layers.add_file(file)?;
+        }
+        layers.add_environment(environment)?;
+        layers.add_flags(flags)?;
+        Self::from_layers(&layers)
+    }
+
+    fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
+        let bad_value = |key: &str, detail: String| {
+            let given = layers.get(key);
+            ConfigError::BadValue {
+                key: key.to_owned(),
+                value: given.map_or("nothing".to_owned(), |(value, _)| value.to_string()),
+                origin: given.map_or("nobody".to_owned(), |(_, origin)| origin.to_string()),
+                detail,
+            }
+        };
+        let config: Self = serde_path_to_error::deserialize(layers.table()).map_err(|error| {
+            // An element of a list is not a setting, the list is.
+            let path = error.path().to_string();
+            let key = path.split('[').next().unwrap_or_default();
+            bad_value(key, error.inner().message().to_owned())
+        })?;
+        if config.stream.retry_min > config.stream.retry_max {
+            let detail = "expected at most stream.retry_max_ms";
+            return Err(bad_value("stream.retry_min_ms", detail.to_owned()));
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn load(
+        file: &str,
+        environment: &[(&str, &str)],
+        flags: Vec<Flag>,
+    ) -> Result<Config, ConfigError> {
+        let mut path = tempfile::NamedTempFile::new().unwrap();
+        path.write_all(file.as_bytes()).unwrap();
+        let environment = environment
+            .iter()
+            .map(|(k, v)| (format!("NOTIFICATION_SERVER_{k}"), v.to_string()));
+        Config::load(Some(path.path()), environment, flags)
+    }
+
+    fn bind(value: &str) -> Flag {
+        Flag {
+            key: "bind",
+            name: "bind",
+            value: value.into(),
+        }
+    }
+
+    #[test]
+    fn the_default_file_is_complete_and_valid() {
+        let config = Config::default();
+        assert_eq!(config.bind.to_string(), "127.0.0.1:8005");
+        assert_eq!(config.durability, Durability::Fsync);
+        assert_eq!(config.stream.heartbeat, Duration::from_secs(15));
+        assert_eq!(config.allowed_origins, Origins::Loopback);
+    }
+
+    #[test]
+    fn flags_come_before_environment_before_file() {
+        let file = "bind = \"127.0.0.1:1\"\n[stream]\nheartbeat_seconds = 1";
+        let config = load(file, &[], vec![]).unwrap();
+        assert_eq!(
+            (config.bind.port(), config.stream.heartbeat.as_secs()),
+            (1, 1)
+        );
+        let environment = [("BIND", "127.0.0.1:2"), ("STREAM_HEARTBEAT_SECONDS", "2")];
+        let config = load(file, &environment, vec![]).unwrap();
+        assert_eq!(
+            (config.bind.port(), config.stream.heartbeat.as_secs()),
+            (2, 2)
+        );
+        let config = load(file, &environment, vec![bind("127.0.0.1:3")]).unwrap();
+        assert_eq!(
+            (config.bind.port(), config.stream.heartbeat.as_secs()),
+            (3, 2)
+        );
+    }
+
+    #[test]
+    fn lists_and_switches_are_read_from_the_environment() {
+        let environment = [
+            ("ALLOWED_ORIGINS", "https://a.example, https://b.example"),
+            ("ALLOWED_HOSTS", ""),
+            ("INSECURE_NO_AUTH", "true"),
+            ("RETENTION_MAX_EVENTS", "0"),
+        ];
+        let config = load("", &environment, vec![]).unwrap();
+        let listed = ["https://a.example", "https://b.example"].map(String::from);
+        assert_eq!(config.allowed_origins, Origins::Listed(listed.to_vec()));
+        assert!(config.insecure_no_auth && config.allowed_hosts.is_empty());
+        assert_eq!(config.retention.max_events, None);
+    }
+
+    #[test]
+    fn what_kubernetes_adds_to_the_environment_is_passed_over() {
+        let environment = [
+            ("SERVICE_HOST", "10.0.0.1"),
+            ("SERVICE_PORT_HTTP", "8005"),
+            ("PORT", "tcp://10.0.0.1:8005"),
+            ("PORT_8005_TCP_ADDR", "10.0.0.1"),
+        ];
+        assert!(load("", &environment, vec![]).is_ok());
+    }
+
+    #[test]
+    fn a_mistake_names_itself_what_was_expected_and_its_origin() {
+        let check = |result: Result<Config, ConfigError>, parts: &[&str]| {
+            let error = result.unwrap_err().to_string();
+            for part in parts {
+                assert!(error.contains(part), "{error:?} does not say {part:?}");
+            }
+        };
+        check(
+            load("colour = 1", &[], vec![]),
+            &["unknown setting colour in /", "allowed_hosts"],
+        );
+        check(
+            load("[stream]\nheart = 1", &[], vec![]),
+            &["stream.heart", "stream.heartbeat_seconds"],
+        );
+        check(
+            load("stream = 1", &[], vec![]),
+            &["unknown setting stream in /"],
+        );
+        check(
+            load("bind = ", &[], vec![]),
+            &["cannot read the configuration /", "line 1"],
+        );
+        check(
+            load("", &[("COLOUR", "red")], vec![]),
+            &[
+                "NOTIFICATION_SERVER_COLOUR in the environment",
+                "NOTIFICATION_SERVER_BIND",
+            ],
+        );
+        check(
+            load("[stream]\nheartbeat_seconds = 0", &[], vec![]),
+            &[
+                "stream.heartbeat_seconds = 0, set by /",
+                "an integer from 1 to 3600",
+            ],
+        );
+        check(
+            load("", &[("STREAM_HEARTBEAT_SECONDS", "soon")], vec![]),
+            &[
+                "= \"soon\", set by the environment variable NOTIFICATION_SERVER_STREAM",
+                "1 to 3600",
+            ],
+        );
+        check(
+            load("", &[], vec![bind("localhost")]),
+            &[
+                "bind = \"localhost\", set by the flag --bind",
+                "an address and port",
+            ],
+        );
+        check(
+            load("durability = \"disk\"", &[], vec![]),
+            &["durability", "fsync", "write", "memory"],
+        );
+        check(
+            load("insecure_no_auth = 1", &[], vec![]),
+            &["insecure_no_auth = 1", "boolean"],
+        );
+        check(
+            load("allowed_hosts = [1]", &[], vec![]),
+            &["allowed_hosts = [1]", "string"],
+        );
+        check(
+            load("allowed_origins = [\"app.example.com\"]", &[], vec![]),
+            &["allowed_origins", "https://app.example.com"],
+        );
+        check(
+            load("public_url = \"example.com\"", &[], vec![]),
+            &["public_url", "https://"],
+        );
+        check(
+            load("[logging]\nlevel = \"loud\"", &[], vec![]),
+            &["logging.level", "debug"],
+        );
+        check(
+            load("[stream]\nretry_min_ms = 6000", &[], vec![]),
+            &["stream.retry_min_ms = 6000", "retry_max_ms"],
+        );
+        let missing = Config::load(Some(Path::new("/nowhere.toml")), [], []);
+        check(missing, &["cannot read the configuration /nowhere.toml"]);
+    }
+}

@@ -1,0 +1,143 @@
+//! How single values are read, each with a sentence on what was expected.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use notification_http::Origins;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use tracing::Level;
+
+/// Where the log lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataDir {
+    /// Where this platform keeps application state.
+    Platform,
+    /// Here.
+    Path(PathBuf),
+    /// Nowhere: it ends with the process.
+    Memory,
+}
+
+/// What a published event survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// A power cut.
+    Fsync,
+    /// The end of the process.
+    Write,
+    /// Nothing.
+    Memory,
+}
+
+/// How the server's log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+pub(super) fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    parsed(from, "an address and port such as 127.0.0.1:8005", |text| {
+        text.parse().ok()
+    })
+}
+
+pub(super) fn url<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let expected = "http:// or https://, a host and no path, such as https://events.example.com";
+    parsed(from, expected, |text| match text {
+        "" => Some(None),
+        _ => is_origin(text).then(|| Some(text.to_owned())),
+    })
+}
+
+pub(super) fn data_dir<'de, D: Deserializer<'de>>(from: D) -> Result<DataDir, D::Error> {
+    parsed(from, "a path or :memory:", |text| {
+        Some(match text {
+            "" => DataDir::Platform,
+            ":memory:" => DataDir::Memory,
+            path => DataDir::Path(path.into()),
+        })
+    })
+}
+
+pub(super) fn origins<'de, D: Deserializer<'de>>(from: D) -> Result<Origins, D::Error> {
+    let given = Vec::<String>::deserialize(from)?;
+    if given.iter().any(|origin| origin == "*") {
+        return Ok(Origins::Any);
+    }
+    if given == ["loopback"] {
+        return Ok(Origins::Loopback);
+    }
+    match given.iter().all(|origin| is_origin(origin)) {
+        true => Ok(Origins::Listed(given)),
+        false => Err(D::Error::custom(
+            "expected origins such as https://app.example.com, or \"loopback\" alone, or \"*\"",
+        )),
+    }
+}
+
+pub(super) fn level<'de, D: Deserializer<'de>>(from: D) -> Result<Level, D::Error> {
+    parsed(
+        from,
+        "error, warn, info, debug or trace",
+        |text| match text {
+            "error" => Some(Level::ERROR),
+            "warn" => Some(Level::WARN),
+            "info" => Some(Level::INFO),
+            "debug" => Some(Level::DEBUG),
+            "trace" => Some(Level::TRACE),
+            _ => None,
+        },
+    )
+}
+
+pub(super) fn integer<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
+    from: D,
+) -> Result<u64, D::Error> {
+    let value = toml::Value::deserialize(from)?.as_integer();
+    let value = value.and_then(|value| u64::try_from(value).ok());
+    value
+        .filter(|value| (MIN..=MAX).contains(value))
+        .ok_or_else(|| D::Error::custom(format!("expected an integer from {MIN} to {MAX}")))
+}
+
+pub(super) fn seconds<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Duration, D::Error> {
+    integer::<MIN, MAX, D>(from).map(Duration::from_secs)
+}
+
+pub(super) fn millis<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Duration, D::Error> {
+    integer::<MIN, MAX, D>(from).map(Duration::from_millis)
+}
+
+/// A bound of which 0 means none.
+pub(super) fn bound<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let bound = integer::<0, { i64::MAX as u64 }, D>(from)?;
+    Ok((bound > 0).then_some(bound))
+}
+
+fn parsed<'de, D: Deserializer<'de>, T>(
+    from: D,
+    expected: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, D::Error> {
+    let text = toml::Value::deserialize(from)?;
+    let parsed = text.as_str().and_then(parse);
+    parsed.ok_or_else(|| D::Error::custom(format!("expected {expected}")))
+}
+
+fn is_origin(text: &str) -> bool {
+    let authority = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
+    authority.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']))
+}

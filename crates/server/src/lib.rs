@@ -1,0 +1,17 @@
+//! The notification server as a library: configuration, wiring, start and stop.
+//!
+//! - [`Config`] is everything that can be set, read from a file, the
+//!   environment and flags (`config/`), each value with its origin.
+//! - [`Server::start`] opens the log and wires hub, HTTP doors and MCP together;
+//!   [`Server::run`] serves until it is told to stop, and then drains.
+//!
+//! Start reading at [`Server::start`]: it is the whole server on one page.
+//! Command line, signals and logging belong to the binary (`main.rs`, `cli.rs`).
+
+mod config;
+mod server;
+
+pub use config::{
+    Config, ConfigError, DataDir, Durability, Flag, LogFormat, Logging, Retention, Shutdown, Stream,
+};
+pub use server::{Server, StartError};

@@ -1,0 +1,80 @@
+//! The `notification-server` binary: command line, configuration, logging, signals.
+
+mod banner;
+mod cli;
+mod logging;
+mod signals;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use notification_server::{Config, LogFormat, Server};
+
+use crate::cli::{Cli, Command, ServeArgs};
+use crate::signals::Signals;
+
+/// The conventional exit status of a process that an interrupt ended.
+const INTERRUPTED: i32 = 130;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command() {
+        Command::Serve(args) => serve(&args),
+        Command::Config => print(Config::DEFAULT_FILE),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // On one line, with its causes.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let config = Config::load(args.config.as_deref(), environment, args.flags())?;
+    logging::start(&config.logging);
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let server = Server::start(config).await?;
+    announce(&server)?;
+    server
+        .run(async move {
+            signals.end().await;
+            tokio::spawn(async move {
+                signals.end().await;
+                tracing::warn!("stopped at once, because it was asked twice");
+                std::process::exit(INTERRUPTED);
+            });
+        })
+        .await;
+    Ok(())
+}
+
+fn announce(server: &Server) -> anyhow::Result<()> {
+    let address = server.address();
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "no authentication: everyone who can reach this address can read and publish everything");
+    }
+    tracing::info!(%address, url = server.url(), data_dir = ?server.data_dir(), "listening");
+    match server.config().logging.format {
+        LogFormat::Text => print(&banner::banner(server)),
+        LogFormat::Json => Ok(()),
+    }
+}
+
+/// Writes to standard output, whose reader may have gone away.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,215 @@
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcetera::BaseStrategy;
+use notification_http::{GuardConfig, Http, HttpConfig, ServeConfig, StreamConfig};
+use notification_hub::{Hub, HubConfig};
+use notification_log::{EventLog, MemoryLog, OpenError, Retention, SqliteLog, Sync};
+use notification_mcp::{Mcp, McpConfig};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Config, DataDir, Durability};
+
+/// A server that listens, and answers once it [runs](Self::run).
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    /// None if the log is in memory.
+    data_dir: Option<PathBuf>,
+    listener: TcpListener,
+    address: SocketAddr,
+    url: String,
+    hub: Hub,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It would be open to others than this machine.
+    #[error(
+        "{0} can be reached by others than this machine, and there is no authentication yet; \
+         bind to 127.0.0.1, or say --insecure-no-auth if everyone who can reach it may use it"
+    )]
+    Exposed(SocketAddr),
+    /// The platform has no place for application state.
+    #[error("this platform has no place for application state; choose one with --data-dir")]
+    NoDataDir,
+    /// The log was not opened.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+impl Server {
+    /// Opens the log and listens. Nothing is answered yet.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        if !config.bind.ip().is_loopback() && !config.insecure_no_auth {
+            return Err(StartError::Exposed(config.bind));
+        }
+        let listen = |source| StartError::Listen {
+            address: config.bind,
+            source,
+        };
+        let listener = TcpListener::bind(config.bind).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let data_dir = data_dir(&config)?;
+        let log = open_log(data_dir.as_deref(), config.durability)?;
+        let retention = Retention {
+            max_age: config.retention.max_age_seconds.map(Duration::from_secs),
+            max_events: config.retention.max_events,
+            max_bytes: config.retention.max_bytes,
+        };
+        let hub = Hub::new(
+            log,
+            HubConfig {
+                retention,
+                ..HubConfig::default()
+            },
+        );
+        Ok(Self {
+            url: config.public_url.clone().unwrap_or_else(|| url(address)),
+            config,
+            data_dir,
+            listener,
+            address,
+            hub,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where clients reach it: `http://127.0.0.1:8005`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where its log lives; none if that is in memory.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
+    /// How it was set up.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The hub, for a program that embeds the server, to publish and subscribe directly.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Serves until `shutdown`, and then stops in this order: nothing new is
+    /// accepted, running tasks publish how they ended, streams get what was
+    /// published and are told that the server closes, what is in flight is
+    /// finished, the log is closed.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self {
+            config,
+            listener,
+            address,
+            url,
+            hub,
+            ..
+        } = self;
+        let stop = CancellationToken::new();
+        let http = Http::new(
+            hub.clone(),
+            HttpConfig {
+                base_url: url.clone(),
+                guard: GuardConfig {
+                    loopback_only: address.ip().is_loopback(),
+                    allowed_hosts: config.allowed_hosts,
+                    origins: config.allowed_origins,
+                },
+                stream: StreamConfig {
+                    heartbeat: config.stream.heartbeat,
+                    retry: (config.stream.retry_min, config.stream.retry_max),
+                },
+            },
+            stop.clone(),
+        );
+        let mcp = Mcp::new(McpConfig { base_url: url }, hub.clone());
+        let endpoint = notification_http::Mcp {
+            service: mcp.endpoint(notification_http::plain_stream(http.clone())),
+            refusal: notification_mcp::refusal,
+        };
+        let router = notification_http::router(http, endpoint);
+        let serve_config = ServeConfig {
+            peer_timeout: config.stream.peer_timeout,
+            send_buffer: config.stream.send_buffer_bytes as usize,
+            drain_timeout: config.shutdown.drain,
+            ..ServeConfig::default()
+        };
+
+        let stopped = async {
+            shutdown.await;
+            tracing::info!("stopping");
+            stop.cancel();
+        };
+        let serving = notification_http::serve(listener, router, serve_config, stop.clone());
+        let (drained, ()) = tokio::join!(serving, stopped);
+        mcp.shut_down().await;
+        hub.close().await;
+        drained.await;
+        if let Err(error) = hub.close_log().await {
+            tracing::error!(%error, "the log was not closed in order");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn data_dir(config: &Config) -> Result<Option<PathBuf>, StartError> {
+    if config.durability == Durability::Memory {
+        return Ok(None);
+    }
+    match &config.data_dir {
+        DataDir::Memory => Ok(None),
+        DataDir::Path(path) => Ok(Some(path.clone())),
+        DataDir::Platform => {
+            let places = etcetera::choose_base_strategy().map_err(|_| StartError::NoDataDir)?;
+            let state = places.state_dir().unwrap_or_else(|| places.data_dir());
+            Ok(Some(state.join("notification-server")))
+        }
+    }
+}
+
+fn open_log(
+    data_dir: Option<&Path>,
+    durability: Durability,
+) -> Result<Arc<dyn EventLog>, OpenError> {
+    let Some(data_dir) = data_dir else {
+        return Ok(Arc::new(MemoryLog::new()));
+    };
+    let sync = match durability {
+        Durability::Fsync => Sync::EachAppend,
+        Durability::Write | Durability::Memory => Sync::Eventually,
+    };
+    Ok(Arc::new(SqliteLog::open(data_dir, sync)?))
+}
+
+/// How clients on this machine reach what listens on `address`.
+fn url(address: SocketAddr) -> String {
+    let reachable = match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+            SocketAddr::from(([127, 0, 0, 1], address.port()))
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], address.port()))
+        }
+        address => address,
+    };
+    format!("http://{reachable}")
+}

@@ -1,0 +1,192 @@
+//! Publishing and reading over HTTP.
+
+mod common;
+
+use common::{notification, server};
+use notification_testkit::{EventStream, curl, request};
+use serde_json::{Value, json};
+
+#[test]
+fn one_event_is_answered_as_one_and_an_array_as_an_array() {
+    let server = server(&[]);
+    let mut stream = EventStream::open(server.address(), "/mcp", &[]);
+    let answer = server.post("/v1/events", &notification("one"));
+    assert_eq!(answer.status, 201);
+    let one = answer.json();
+    assert_eq!(one["subscribers"], 1);
+    let event = stream.next().unwrap();
+    assert_eq!(event.id.as_deref(), one["cursor"].as_str());
+    assert_eq!(event.data["event_id"], one["event_id"]);
+    assert_eq!(event.data["timestamp"], one["timestamp"]);
+
+    let answer = server.post(
+        "/v1/events",
+        &json!([
+            {"type": "progress", "task_id": "t", "task_name": "T", "step": 1, "total_steps": 8},
+            {"type": "event", "name": "incident.created", "topic": "ops", "data": {"n": 1}},
+        ]),
+    );
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.json().as_array().unwrap().len(), 2);
+    let events = stream.take(2);
+    assert_eq!(events[0]["progress"], 12.5);
+    assert_eq!(
+        (&events[1]["name"], &events[1]["data"]["n"]),
+        (&json!("incident.created"), &json!(1))
+    );
+}
+
+#[test]
+fn a_line_of_curl_is_a_notification_on_a_topic() {
+    let server = server(&[]);
+    let url = server.url("/v1/topics/ops/backups");
+    curl(&["-d", "Backup done", &url]);
+    curl(&[
+        "-d",
+        "Disk füll",
+        "-H",
+        "Title: Hällo",
+        "-H",
+        "Type: error",
+        &url,
+    ]);
+    let events = server.get("/v1/events?topic=ops/backups").json()["events"].clone();
+    assert_eq!(events[0]["message"], "Backup done");
+    assert_eq!(events[0]["notification_type"], "info");
+    assert_eq!(events[1]["message"], "Disk füll");
+    assert_eq!(
+        (&events[1]["title"], &events[1]["notification_type"]),
+        (&json!("Hällo"), &json!("error"))
+    );
+}
+
+#[test]
+fn json_from_plain_curl_is_taken_as_what_it_is() {
+    let server = server(&[]);
+    let event = notification("m").to_string();
+    let answer: Value =
+        serde_json::from_str(&curl(&["-d", &event, &server.url("/v1/events")])).unwrap();
+    assert!(answer["cursor"].is_string(), "{answer}");
+}
+
+#[test]
+fn the_log_is_read_page_by_page() {
+    let server = server(&[]);
+    let events: Vec<_> = (0..25).map(|n| notification(&n.to_string())).collect();
+    server.post("/v1/events", &Value::Array(events));
+    let mut seen = Vec::new();
+    let mut since = "all".to_owned();
+    loop {
+        let page = server
+            .get(&format!("/v1/events?since={since}&limit=10"))
+            .json();
+        let events = page["events"].as_array().unwrap();
+        seen.extend(
+            events
+                .iter()
+                .map(|event| event["message"].as_str().unwrap().to_owned()),
+        );
+        since = page["cursor"].as_str().unwrap().to_owned();
+        assert_eq!(page["truncated"], false);
+        if page["has_more"] == false {
+            break;
+        }
+    }
+    let expected: Vec<_> = (0..25).map(|n| n.to_string()).collect();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_by_name_and_changes_nothing() {
+    let server = server(&[]);
+    let check = |method: &str, path: &str, body: &str, status: u16, fields: &[&str]| {
+        let headers = [("Content-Type", "application/json")];
+        let answer = request(server.address(), method, path, &headers, body);
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json")
+        );
+        let problem = answer.json();
+        let errors = problem["errors"].as_array().cloned().unwrap_or_default();
+        let named: Vec<_> = errors
+            .iter()
+            .map(|e| e["field"].as_str().unwrap())
+            .collect();
+        assert_eq!(named, fields, "{problem}");
+    };
+    let post = |body: &str, status: u16, fields: &[&str]| {
+        check("POST", "/v1/events", body, status, fields)
+    };
+    post("", 400, &[]);
+    post("{", 400, &[]);
+    post(r#"{"type":"notification","message":"m"} x"#, 400, &[]);
+    post(&"[".repeat(100_000), 400, &[]);
+    post("5", 422, &[""]);
+    post("[]", 422, &[""]);
+    post(r#"{"message":"m"}"#, 422, &["type"]);
+    post(r#"{"type":"status"}"#, 422, &["type"]);
+    post(r#"{"type":"notification","message":""}"#, 422, &["message"]);
+    post(
+        r#"{"type":"notification","message":"m","colour":1}"#,
+        422,
+        &["colour"],
+    );
+    post(
+        r#"[{"type":"notification","message":"m"},{"type":"event"}]"#,
+        422,
+        &["[1].name"],
+    );
+    post(&notification(&"m".repeat(1 << 20)).to_string(), 413, &[]);
+    check(
+        "POST",
+        "/v1/events?dry=1",
+        &notification("m").to_string(),
+        400,
+        &["dry"],
+    );
+    check("POST", "/v1/topics/a%20b", "m", 422, &["topic"]);
+    check("POST", "/v1/topics/a//b", "m", 422, &["topic"]);
+    check("POST", "/v1/topics/a", "", 422, &["message"]);
+    check("POST", "/v1/topics/a?x=1", "m", 400, &["x"]);
+    check("GET", "/v1/events?limit=0", "", 400, &["limit"]);
+    check("GET", "/v1/events?limit=1001", "", 400, &["limit"]);
+    check("GET", "/v1/events?since=now", "", 400, &["since"]);
+    check("PUT", "/v1/events", "", 405, &[]);
+    check("GET", "/v1/nothing", "", 404, &[]);
+    let headers = [("Content-Type", "text/csv")];
+    let csv = request(server.address(), "POST", "/v1/events", &headers, "a,b");
+    assert_eq!(csv.status, 415);
+    let headers = [("Type", "loud")];
+    let loud = request(server.address(), "POST", "/v1/topics/a", &headers, "m");
+    assert_eq!(
+        (loud.status, &loud.json()["errors"][0]["field"]),
+        (422, &json!("notification_type"))
+    );
+    assert_eq!(server.get("/v1/events").json()["events"], json!([]));
+}
+
+#[test]
+fn metrics_say_what_happened() {
+    let server = server(&[]);
+    let mut stream = EventStream::open(server.address(), "/mcp", &[]);
+    server.post("/v1/events", &json!([notification("a"), notification("b")]));
+    stream.take(2);
+    for (name, expected) in [
+        ("notification_connections", 1.0),
+        (
+            "notification_events_published_total{type=\"notification\"}",
+            2.0,
+        ),
+        ("notification_events_delivered_total", 2.0),
+        ("notification_publish_seconds_count", 1.0),
+        ("notification_commit_seconds_count", 1.0),
+        ("notification_log_events", 2.0),
+        ("notification_slow_readers", 0.0),
+    ] {
+        assert_eq!(server.metric(name), expected, "{name}");
+    }
+    assert!(server.metric("notification_log_bytes") > 100.0);
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(server.get("/readyz").status, 200);
+}

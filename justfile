@@ -1,0 +1,30 @@
+# What people and CI run. `just` lists the recipes.
+
+default:
+    @just --list
+
+# Start the server, with whatever arguments follow
+run *arguments:
+    cargo run -p notification-server -- {{arguments}}
+
+# Format everything
+fmt:
+    cargo fmt --all
+
+# Check format, lints and documentation
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+# Check and test everything, as CI does
+test:
+    ./scripts/test
+
+# Measure publishing and delivering
+bench *arguments:
+    cargo run --release --locked -p notification-bench -- {{arguments}}
+
+# Build the documentation of the crates and open it
+docs:
+    cargo doc --workspace --no-deps --open

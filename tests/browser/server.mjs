@@ -1,0 +1,157 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const BINARY =
+  process.env.SERVER_BINARY ??
+  fileURLToPath(new URL('../../target/debug/notification-server', import.meta.url));
+const READY_DEADLINE_MS = 30_000;
+const STOP_DEADLINE_MS = 10_000;
+const POLL_MS = 20;
+
+/** A loopback port that is free now, for a server that must come back on the same one. */
+export async function freePort() {
+  const probe = net.createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address();
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}
+
+/**
+ * The real server binary on one port and one data directory, which it keeps
+ * however often it is stopped, killed and started again.
+ */
+export class NotificationServer {
+  #port;
+  #dataDir;
+  #process;
+  #stderr;
+
+  /** Starts a server with an empty data directory; both are gone when the test `t` ends. */
+  static async start(t, port) {
+    const server = new NotificationServer();
+    server.#port = port ?? (await freePort());
+    server.#dataDir = await mkdtemp(join(tmpdir(), 'notification-browser-'));
+    t.after(async () => {
+      await server.kill();
+      await rm(server.#dataDir, { recursive: true, force: true });
+    });
+    await server.start();
+    return server;
+  }
+
+  get origin() {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Resolves once `GET /readyz` answers 200. */
+  async start() {
+    this.#stderr = '';
+    this.#process = spawn(
+      BINARY,
+      ['--bind', `127.0.0.1:${this.#port}`, '--data-dir', this.#dataDir],
+      { env: environment(), stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    this.#process.stderr.setEncoding('utf8').on('data', (text) => (this.#stderr += text));
+    await once(this.#process, 'spawn');
+    await this.#ready();
+  }
+
+  /** Stops as an operator would, with SIGTERM; throws unless it exits with 0 in time. */
+  async stop() {
+    const { signal, code } = await this.#end('SIGTERM');
+    if (code !== 0) throw this.#failure(`ended with ${signal ?? code} after SIGTERM`);
+  }
+
+  /** `kill -9`: the server gets no chance to finish anything. */
+  async kill() {
+    await this.#end('SIGKILL');
+  }
+
+  /** Publishes one notification; resolves to what the 201 said of it. */
+  async publish(message) {
+    const response = await this.#post('/v1/events', { type: 'notification', message });
+    if (response.status !== 201) throw new Error(await described(response));
+    return response.json();
+  }
+
+  /** Calls a tool on the plain lane; resolves to its structured content. */
+  async callTool(name, args) {
+    const response = await this.#post('/mcp', {
+      jsonrpc: '2.0',
+      method: 'tools/call',
+      params: { name, arguments: args },
+      id: '1',
+    });
+    if (response.status !== 200) throw new Error(await described(response));
+    const { result, error } = await response.json();
+    if (error || result.isError) {
+      throw new Error(`${name} failed: ${JSON.stringify(error ?? result.content)}`);
+    }
+    return result.structuredContent;
+  }
+
+  #post(path, body) {
+    return fetch(this.origin + path, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+  }
+
+  async #ready() {
+    const deadline = AbortSignal.timeout(READY_DEADLINE_MS);
+    while (!(await this.#answersReady(deadline))) {
+      if (this.#ended) throw this.#failure('ended before it was ready');
+      if (deadline.aborted) throw this.#failure(`not ready after ${READY_DEADLINE_MS} ms`);
+      await delay(POLL_MS);
+    }
+  }
+
+  async #answersReady(signal) {
+    try {
+      const response = await fetch(`${this.origin}/readyz`, { signal });
+      await response.body?.cancel();
+      return response.status === 200;
+    } catch {
+      return false;
+    }
+  }
+
+  get #ended() {
+    return this.#process.exitCode !== null || this.#process.signalCode !== null;
+  }
+
+  async #end(signal) {
+    if (!this.#ended) {
+      const exit = once(this.#process, 'exit');
+      process.kill(this.#process.pid, signal);
+      const stuck = setTimeout(() => this.#process.kill('SIGKILL'), STOP_DEADLINE_MS);
+      await exit;
+      clearTimeout(stuck);
+    }
+    return { signal: this.#process.signalCode, code: this.#process.exitCode };
+  }
+
+  #failure(what) {
+    return new Error(`${BINARY} ${what}; it wrote:\n${this.#stderr}`);
+  }
+}
+
+/** Ours without the server's own settings, which would reach it from the machine it is tested on. */
+function environment() {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith('NOTIFICATION_SERVER_')),
+  );
+}
+
+async function described(response) {
+  return `${response.url} answered ${response.status}: ${await response.text()}`;
+}
