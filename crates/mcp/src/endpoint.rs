@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use tower_service::Service;
 
-use crate::lane::Lane;
+use crate::lane::{Lane, names_version};
 use crate::message::Message;
 use crate::plain_calls::PlainCalls;
 use crate::refusal::Refusal;
@@ -58,6 +58,11 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match *request.method() {
             Method::GET | Method::HEAD => match Lane::of(request.headers(), None) {
+                // A client without a session that speaks MCP wants JSON-RPC
+                // messages, and the plain stream has none.
+                Lane::Plain if names_version(request.headers()) => {
+                    refuse(Refusal::method_not_allowed("POST"))
+                }
                 Lane::Plain => {
                     let response = self.plain_stream.call(request);
                     Box::pin(async { Ok(response.await?.map(boxed)) })

@@ -6,7 +6,7 @@ use crate::message::Message;
 ///
 /// | Lane | GET, HEAD | POST |
 /// |---|---|---|
-/// | plain | the event stream, for curl and `EventSource` | stateless calls, answered in JSON |
+/// | plain | the event stream, for curl and `EventSource` (not for clients that name a version) | stateless calls, answered in JSON |
 /// | session | a session's notifications | a session's messages |
 /// | modern | – | stateless, per-request metadata, 2026-07-28 and later |
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,13 @@ const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// The first version that carries its metadata in every request.
 const FIRST_MODERN: &str = "2026-07-28";
+
+/// Whether an MCP client asks, who says which version it speaks in every
+/// request after `initialize` (revision 2025-06-18, Transports, "Protocol
+/// Version Header"). Browsers and curl do not.
+pub(crate) fn names_version(headers: &HeaderMap) -> bool {
+    headers.contains_key(VERSION)
+}
 
 impl Lane {
     /// The lane of a request with these headers, and this message if it is a POST.
