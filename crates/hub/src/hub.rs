@@ -262,10 +262,8 @@ impl Hub {
 
     /// Whether events can be published right now, or why not.
     pub fn ready(&self) -> Result<(), PublishError> {
-        if self.shared.closing.is_cancelled() {
-            return Err(PublishError::Closing);
-        }
-        match self.shared.health.failure() {
+        self.shared.publisher.ready()?;
+        match self.shared.health.failure(Instant::now()) {
             Some(failure) => Err(failure.into()),
             None => Ok(()),
         }

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use notification_event::Timestamp;
 use notification_log::{EventLog, LogError, Retention};
@@ -33,14 +33,18 @@ impl Keeper {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while closing.run_until_cancelled(ticks.tick()).await.is_some() {
             self.connections.look_for_slow_readers();
-            if self.health.failure().is_some() {
+            if self.failed() {
                 self.health.note(self.log.probe().await.as_ref().map(drop));
             }
-            if self.health.failure().is_none() {
+            if !self.failed() {
                 self.health
                     .note(self.prune(&closing).await.as_ref().map(drop));
             }
         }
+    }
+
+    fn failed(&self) -> bool {
+        self.health.failure(Instant::now()).is_some()
     }
 
     async fn prune(&self, closing: &CancellationToken) -> Result<(), LogError> {

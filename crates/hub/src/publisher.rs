@@ -29,6 +29,9 @@ pub enum PublishError {
     /// The server is stopping.
     #[error("the server is shutting down")]
     Closing,
+    /// The task that appends has panicked, which is a bug.
+    #[error("the publisher has failed; the server has to be restarted")]
+    Failed,
 }
 
 /// One publisher's events, which are committed together or not at all.
@@ -42,6 +45,7 @@ struct Request {
 #[derive(Clone, Debug)]
 pub(crate) struct Publisher {
     queue: mpsc::Sender<Request>,
+    closing: CancellationToken,
 }
 
 impl Publisher {
@@ -62,7 +66,20 @@ impl Publisher {
             health,
             metrics,
         };
-        (Self { queue }, worker.run(closing))
+        let publisher = Self {
+            queue,
+            closing: closing.clone(),
+        };
+        (publisher, worker.run(closing))
+    }
+
+    /// Whether events are taken, or why not.
+    pub(crate) fn ready(&self) -> Result<(), PublishError> {
+        match (self.closing.is_cancelled(), self.queue.is_closed()) {
+            (true, _) => Err(PublishError::Closing),
+            (false, true) => Err(PublishError::Failed),
+            (false, false) => Ok(()),
+        }
     }
 
     pub(crate) async fn publish(
@@ -75,9 +92,9 @@ impl Publisher {
             queued_at: Instant::now(),
             answer,
         };
-        let queued = self.queue.send(request).await;
-        queued.map_err(|_| PublishError::Closing)?;
-        answered.await.unwrap_or(Err(PublishError::Closing))
+        let gone = || self.ready().err().unwrap_or(PublishError::Failed);
+        self.queue.send(request).await.map_err(|_| gone())?;
+        answered.await.unwrap_or_else(|_| Err(gone()))
     }
 }
 
@@ -132,6 +149,7 @@ impl Worker {
 
         let started = Instant::now();
         let now = Timestamp::from(SystemTime::now());
+        self.health.writing(started);
         let appended = self.log.append(events.clone(), now).await;
         self.metrics
             .commit_seconds

@@ -1,14 +1,20 @@
 //! The hub, from publishing to delivery, over the log in memory.
 
+mod common;
+
 use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Hooked, Moment};
 
 use futures_util::FutureExt;
-use notification_event::{Draft, Filter, GapReason};
+use notification_event::{Draft, Event, Filter, GapReason, Timestamp};
 use notification_hub::{
     Delivery, Hub, HubConfig, PageRequest, PublishError, Start, Subscribe, Subscription,
 };
 use notification_log::{EventLog, MemoryLog, Retention};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 fn hub(config: HubConfig) -> (Hub, Arc<MemoryLog>) {
     let log = Arc::new(MemoryLog::new());
@@ -234,14 +240,10 @@ async fn open_streams_are_counted_truly() {
 async fn a_hole_in_the_log_ends_a_stream_and_is_not_passed_over() {
     let (hub, log) = hub(HubConfig::default());
     // Appended past the hub, as a commit is that was thought to have failed.
-    let event =
-        notification_event::Event::new(draft("a"), notification_event::Timestamp::from_millis(0));
-    log.append(
-        Arc::new([event.encode()]),
-        notification_event::Timestamp::from_millis(0),
-    )
-    .await
-    .unwrap();
+    let event = Event::new(draft("a"), Timestamp::from_millis(0));
+    log.append(Arc::new([event.encode()]), Timestamp::from_millis(0))
+        .await
+        .unwrap();
     let mut reader = hub.subscribe(Subscribe::default()).await.unwrap();
     publish(&hub, &["a"]).await;
     assert_eq!(
@@ -249,4 +251,47 @@ async fn a_hole_in_the_log_ends_a_stream_and_is_not_passed_over() {
         [1, 2],
         "the event nobody was handed is in the log"
     );
+}
+
+#[tokio::test]
+async fn publishers_that_wait_share_one_commit() {
+    let gate = Arc::new(Semaphore::new(0));
+    let log = Hooked::new({
+        let gate = gate.clone();
+        move |moment| {
+            let gate = gate.clone();
+            async move {
+                if moment == Moment::BeforeAppend {
+                    gate.acquire().await.unwrap().forget();
+                }
+            }
+        }
+    });
+    let hub = Hub::new(Arc::new(log), HubConfig::default());
+    let publishers: Vec<_> = (0..64)
+        .map(|_| {
+            let hub = hub.clone();
+            tokio::spawn(async move { hub.publish_one(draft("a")).await })
+        })
+        .collect();
+    // The first to come, and all those who came while it was held up: a third
+    // commit would not be let through.
+    tokio::task::yield_now().await;
+    gate.add_permits(2);
+    for publisher in publishers {
+        let answer = tokio::time::timeout(Duration::from_secs(30), publisher).await;
+        answer.expect("two commits are enough").unwrap().unwrap();
+    }
+    assert_eq!(hub.log_bounds().events(), 64);
+}
+
+#[tokio::test]
+async fn a_publisher_that_panics_is_noticed() {
+    let log = Hooked::new(async |moment| assert_ne!(moment, Moment::BeforeAppend, "as announced"));
+    let hub = Hub::new(Arc::new(log), HubConfig::default());
+    assert_eq!(hub.ready(), Ok(()));
+    for _ in 0..2 {
+        assert_eq!(hub.publish_one(draft("a")).await, Err(PublishError::Failed));
+    }
+    assert_eq!(hub.ready(), Err(PublishError::Failed));
 }

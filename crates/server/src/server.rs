@@ -41,7 +41,7 @@ pub enum StartError {
     #[error(transparent)]
     Log(#[from] OpenError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}; choose another address with --bind")]
     Listen {
         /// The address.
         address: SocketAddr,

@@ -65,15 +65,15 @@ impl Readers {
     }
 }
 
+const PAGE: &str = "SELECT position, event_id, timestamp, type, name, topic, audience, json
+    FROM events WHERE position > ?1 ORDER BY position LIMIT ?2";
+
 pub(super) fn page(
     connection: &Connection,
     after: Position,
     limit: PageLimit,
 ) -> rusqlite::Result<Page> {
-    let mut statement = connection.prepare_cached(
-        "SELECT position, event_id, timestamp, type, name, topic, audience, json
-         FROM events WHERE position > ?1 ORDER BY position LIMIT ?2",
-    )?;
+    let mut statement = connection.prepare_cached(PAGE)?;
     let mut rows = statement.query([int(after.0), int(limit.events.max(1) as u64)])?;
     let mut entries: Vec<Entry> = Vec::new();
     let mut bytes = 0;
@@ -152,4 +152,22 @@ pub(super) fn position(row: &Row<'_>, column: usize) -> rusqlite::Result<Positio
 /// SQLite's integers are signed; what is beyond them is beyond every position.
 pub(super) fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema::{MIGRATIONS, migrate};
+    use super::*;
+
+    #[test]
+    fn a_page_is_a_range_of_the_key() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, MIGRATIONS, |_| Ok(())).unwrap();
+        let plan: String = connection
+            .query_row(&format!("EXPLAIN QUERY PLAN {PAGE}"), [1, 1], |row| {
+                row.get("detail")
+            })
+            .unwrap();
+        assert_eq!(plan, "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)");
+    }
 }
