@@ -10,7 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::figures::{Figures, Latencies, figure};
 use crate::http::{BadAnswer, Chunks, Framing, Head, whole_answer};
 use crate::message::Message;
-use crate::process::Process;
+use crate::process::Meter;
 use crate::sequence::{Data, Order, Scanner};
 use crate::server::{Loopback, PATIENCE, Server};
 
@@ -61,8 +61,7 @@ impl Deliver {
             publisher.join().expect("the publisher does not panic")
         })?;
         receivers.drain(paced.published)?;
-        let its_cpu = (server.process().cpu()? - paced.its_cpu).as_secs_f64();
-        let own_cpu = (Process::own().cpu()? - paced.own_cpu).as_secs_f64();
+        let cpu = paced.meter.used()?;
 
         let measured_from = schedule.due(schedule.warm_up);
         let elapsed = (receivers.last_arrival - measured_from).as_secs_f64();
@@ -91,12 +90,19 @@ impl Deliver {
             figure("lost", lost as f64),
             figure("duplicated", sum(|order| order.duplicated)),
             figure("out of order", sum(|order| order.out_of_order)),
-            figure("server CPU s/million", its_cpu * 1e6 / deliveries),
+            figure(
+                "server CPU s/million",
+                cpu.server.as_secs_f64() * 1e6 / deliveries,
+            ),
             figure(
                 "server memory KB/idle stream",
                 idle_memory as f64 / 1024.0 / self.streams as f64,
             ),
-            figure("load generator CPU %", own_cpu / elapsed * 100.0),
+            figure(
+                "load generator CPU %",
+                cpu.generator.as_secs_f64() / elapsed * 100.0,
+            ),
+            figure("others' CPU %", cpu.others.as_secs_f64() / elapsed * 100.0),
         ])
     }
 }
@@ -117,9 +123,8 @@ struct Paced {
     published: u64,
     /// From the first message that is measured to the last answer.
     elapsed: Duration,
-    /// The processor times when the first message that is measured was due.
-    its_cpu: Duration,
-    own_cpu: Duration,
+    /// Since the first message that is measured was due.
+    meter: Meter,
 }
 
 impl Schedule {
@@ -145,29 +150,27 @@ impl Schedule {
         let message = Message::new(server.address(), size);
         let mut connection = server.address().connect()?;
         let mut request = Vec::new();
-        let (mut its_cpu, mut own_cpu) = (Duration::ZERO, Duration::ZERO);
+        let mut meter = None;
         let give_up = self.due(self.messages) + DRAIN;
         let mut published = 0;
         while published < self.messages && Instant::now() < give_up {
             let due = self.due(published);
             thread::sleep(due.saturating_duration_since(Instant::now()));
             if published == self.warm_up {
-                its_cpu = server.process().cpu()?;
-                own_cpu = Process::own().cpu()?;
+                meter = Some(Meter::start(server.process())?);
             }
             message.write(&mut request, published, self.micros(due));
             connection.write_all(&request).context("cannot publish")?;
             read_answer(&mut connection)?;
             published += 1;
         }
-        if published <= self.warm_up {
+        let Some(meter) = meter else {
             bail!("only {published} messages could be published");
-        }
+        };
         Ok(Paced {
             published,
             elapsed: self.due(self.warm_up).elapsed(),
-            its_cpu,
-            own_cpu,
+            meter,
         })
     }
 

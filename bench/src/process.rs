@@ -48,11 +48,10 @@ impl Process {
     /// The processor time of all its threads since it started, in user and
     /// kernel mode. Counted by Linux in ticks, usually of 10 ms.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        let ticks = cpu_ticks(&self.read("stat")?).context("/proc/PID/stat: no processor times")?;
-        let ticks_per_second = rustix::param::clock_ticks_per_second();
-        Ok(Duration::from_secs_f64(
-            ticks as f64 / ticks_per_second as f64,
-        ))
+        let found = cpu_ticks(&self.read("stat")?);
+        found
+            .map(ticks)
+            .context("/proc/PID/stat: no processor times")
     }
 
     /// Its resident memory, in bytes: counted page by page, unlike the estimate
@@ -66,6 +65,68 @@ impl Process {
         let path = self.dir.join(file);
         std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     }
+}
+
+/// Who used the processors since a moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Meter {
+    server: Process,
+    since: Used,
+}
+
+/// Processor time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Used {
+    pub(crate) server: Duration,
+    pub(crate) generator: Duration,
+    /// Other processes, the kernel's own work, and what the hypervisor took:
+    /// what should not be there when something is measured.
+    pub(crate) others: Duration,
+}
+
+impl Meter {
+    pub(crate) fn start(server: Process) -> anyhow::Result<Self> {
+        let since = Used::now(&server)?;
+        Ok(Self { server, since })
+    }
+
+    pub(crate) fn used(&self) -> anyhow::Result<Used> {
+        let (now, since) = (Used::now(&self.server)?, self.since);
+        Ok(Used {
+            server: now.server.saturating_sub(since.server),
+            generator: now.generator.saturating_sub(since.generator),
+            others: now.others.saturating_sub(since.others),
+        })
+    }
+}
+
+impl Used {
+    fn now(server: &Process) -> anyhow::Result<Self> {
+        let (server, generator) = (server.cpu()?, Process::own().cpu()?);
+        let stat = std::fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+        let all = busy_ticks(&stat).context("/proc/stat: no processor times")?;
+        let others = ticks(all).saturating_sub(server + generator);
+        Ok(Self {
+            server,
+            generator,
+            others,
+        })
+    }
+}
+
+/// All but idle and waiting, of all processors (proc_stat(5)). Guests are in user.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    let times: Option<Vec<u64>> = line
+        .split_whitespace()
+        .map(|time| time.parse().ok())
+        .collect();
+    let times = times?;
+    Some(times.iter().take(3).sum::<u64>() + times.iter().skip(5).take(3).sum::<u64>())
+}
+
+fn ticks(count: u64) -> Duration {
+    Duration::from_secs_f64(count as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// utime + stime: the 14th and 15th field (proc(5)). The second is a name in
@@ -95,6 +156,13 @@ mod tests {
         let stat = "42 (a ) (b) R 1 2 3 4 5 6 7 8 9 10 700 30 0 0 20 0 1 0";
         assert_eq!(cpu_ticks(stat), Some(730));
         assert_eq!(cpu_ticks("42 (x) R 1"), None);
+    }
+
+    #[test]
+    fn a_processor_that_is_idle_or_waits_is_not_busy() {
+        let stat = "cpu  1 2 4 1000 1000 8 16 32 1000 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert_eq!(busy_ticks(stat), Some(63));
+        assert_eq!(busy_ticks("intr 1"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::figures::{Figures, Latencies, figure};
 use crate::http::whole_answer;
 use crate::message::Message;
-use crate::process::Process;
+use crate::process::Meter;
 use crate::server::{Loopback, PATIENCE, Server};
 
 /// The size of what is published, in bytes.
@@ -27,13 +27,11 @@ pub(crate) struct Publish {
 impl Publish {
     pub(crate) fn measure(&self, server: &Server) -> anyhow::Result<Figures> {
         let mut load = Load::new(server.address(), self.publishers)?;
-        let (own, its) = (Process::own(), server.process());
-        let (own_cpu, its_cpu) = (own.cpu()?, its.cpu()?);
+        let meter = Meter::start(server.process())?;
         let started = Instant::now();
         load.run(started + self.duration)?;
         let elapsed = started.elapsed().as_secs_f64();
-        let its_cpu = (its.cpu()? - its_cpu).as_secs_f64();
-        let own_cpu = (own.cpu()? - own_cpu).as_secs_f64();
+        let cpu = meter.used()?;
 
         let log = server.commits();
         let latencies = load.latencies;
@@ -50,8 +48,15 @@ impl Publish {
             figure("p99 ms", latencies.quantile_ms(0.99)),
             figure("events per commit", log.events / log.commits),
             figure("commits/s", log.commits / elapsed),
-            figure("server CPU µs/publish", its_cpu * 1e6 / published),
-            figure("load generator CPU %", own_cpu / elapsed * 100.0),
+            figure(
+                "server CPU µs/publish",
+                cpu.server.as_secs_f64() * 1e6 / published,
+            ),
+            figure(
+                "load generator CPU %",
+                cpu.generator.as_secs_f64() / elapsed * 100.0,
+            ),
+            figure("others' CPU %", cpu.others.as_secs_f64() / elapsed * 100.0),
         ])
     }
 }

@@ -7,7 +7,7 @@ use crate::machine::Machine;
 
 /// What everyone who reads the figures has to know.
 pub(crate) const NOTES: &[&str] = &[
-    "The load generator runs on the same cores as the server, and takes from it; its own share is shown.",
+    "The load generator runs on the same cores as the server, and takes from it; its own share is shown, and that of everything else, which should be near 0.",
     "Latencies of deliveries count from when a message was due, so a server that falls behind shows it.",
     "Compare versions by ratios of medians from interleaved runs on one machine (bench/README.md).",
 ];

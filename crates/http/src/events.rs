@@ -5,10 +5,9 @@ use notification_event::ParseError;
 use notification_hub::{EventPage, PageRequest, Start};
 use serde_json::Value;
 
+use crate::http::Http;
 use crate::problem::Problem;
 use crate::query::{Query, subscribe};
-use crate::router::Http;
-use crate::stream::now;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
@@ -20,7 +19,7 @@ pub(crate) async fn events(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = Query::new(query.as_deref());
-    let subscribe = subscribe(&mut query, now(), Start::Beginning);
+    let subscribe = subscribe(&mut query, Http::now(), Start::Beginning);
     let limit = query.one("limit", limit).unwrap_or(DEFAULT_LIMIT);
     query.finish().map_err(Problem::bad_query)?;
     let page = http.hub.page(PageRequest { subscribe, limit }).await?;

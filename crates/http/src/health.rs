@@ -1,15 +1,14 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
 
+use crate::http::Http;
+use crate::json::json;
 use crate::problem::Problem;
-use crate::publish::json;
-use crate::router::Http;
 
 /// `GET /healthz`: the process is alive.
 pub(crate) async fn alive() -> Response {
-    json(&json!({"status": "alive"}))
+    json(&serde_json::json!({"status": "alive"}))
 }
 
 /// `GET /readyz`: events can be published; 503 with the reason if not.
@@ -19,5 +18,5 @@ pub(crate) async fn ready(State(http): State<Http>) -> Result<Response, Problem>
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
     }
     http.hub.ready()?;
-    Ok(json(&json!({"status": "ready"})))
+    Ok(json(&serde_json::json!({"status": "ready"})))
 }

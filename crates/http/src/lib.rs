@@ -17,6 +17,8 @@
 mod events;
 mod guard;
 mod health;
+mod http;
+mod json;
 mod metrics;
 mod problem;
 mod publish;
@@ -27,6 +29,7 @@ mod stream;
 mod welcome;
 
 pub use guard::{GuardConfig, Origins};
-pub use router::{Http, HttpConfig, Mcp, plain_stream, router};
+pub use http::{Http, HttpConfig};
+pub use router::{Mcp, plain_stream, router};
 pub use serve::{ServeConfig, serve};
 pub use stream::StreamConfig;

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
-use crate::router::Http;
+use crate::http::Http;
 
 /// `GET /metrics`: in the OpenMetrics text format, which Prometheus reads.
 pub(crate) async fn metrics(State(http): State<Http>) -> Response {

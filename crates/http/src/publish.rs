@@ -6,11 +6,12 @@ use bytes::Bytes;
 use notification_event::{Draft, EventId, Invalid, Timestamp};
 use notification_hub::Published;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::http::Http;
+use crate::json::json;
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::router::Http;
 
 /// The answer to one event that was published.
 #[derive(Serialize)]
@@ -71,7 +72,7 @@ pub(crate) async fn topic(
         .map_err(Problem::bad_query)?;
     let message = String::from_utf8(read(body)?.into())
         .map_err(|_| Problem::unprocessable(Invalid::field("message", "UTF-8 text")))?;
-    let mut event = json!({"type": "notification", "topic": topic, "message": message});
+    let mut event = serde_json::json!({"type": "notification", "topic": topic, "message": message});
     for (header, field) in [("title", "title"), ("type", "notification_type")] {
         if let Some(value) = text_header(&headers, HeaderName::from_static(header))? {
             event[field] = value.into();
@@ -106,7 +107,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
 fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
     body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            let detail = format!("the body is larger than {} bytes", crate::router::MAX_BODY);
+            let detail = format!("the body is larger than {} bytes", crate::http::MAX_BODY);
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
         }
         status => Problem::new(status, rejection.body_text()),
@@ -124,9 +125,4 @@ fn text_header(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, 
             "UTF-8 text",
         ))),
     }
-}
-
-pub(crate) fn json(value: &impl Serialize) -> Response {
-    let json = serde_json::to_vec(value).expect("strings and numbers");
-    ([(header::CONTENT_TYPE, "application/json")], json).into_response()
 }

@@ -1,5 +1,4 @@
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -8,45 +7,11 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use notification_hub::Hub;
-use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
+use crate::http::{Http, MAX_BODY};
 use crate::problem::Problem;
-use crate::{GuardConfig, StreamConfig, events, health, metrics, publish, stream, welcome};
-
-/// The largest body that is read, in bytes.
-pub(crate) const MAX_BODY: usize = 1 << 20;
-
-/// What the doors are told about the server they belong to.
-#[derive(Clone, Debug)]
-pub struct HttpConfig {
-    /// Where clients reach the server: `http://127.0.0.1:8005`.
-    pub base_url: String,
-    /// Who may.
-    pub guard: GuardConfig,
-    /// How streams behave.
-    pub stream: StreamConfig,
-}
-
-/// What the doors share. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Http {
-    pub(crate) hub: Hub,
-    pub(crate) config: Arc<HttpConfig>,
-    pub(crate) draining: CancellationToken,
-}
-
-impl Http {
-    /// Doors to `hub`. Once `draining` is cancelled the server says that it is not ready.
-    pub fn new(hub: Hub, config: HttpConfig, draining: CancellationToken) -> Self {
-        Self {
-            hub,
-            config: Arc::new(config),
-            draining,
-        }
-    }
-}
+use crate::{events, health, metrics, publish, stream, welcome};
 
 /// What is served on `/mcp`, and how a request for it is refused before it gets there.
 #[derive(Clone, Debug)]

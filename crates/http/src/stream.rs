@@ -1,4 +1,4 @@
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -6,13 +6,13 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use notification_event::{Cursor, Status, Timestamp};
+use notification_event::{Cursor, Status};
 use notification_hub::{Delivery, Start, Subscription};
 use tokio::time::Instant;
 
+use crate::http::Http;
 use crate::problem::Problem;
 use crate::query::{Query, subscribe};
-use crate::router::Http;
 
 /// How streams behave.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub(crate) async fn stream(
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail));
     }
     let mut query = Query::new(query.as_deref());
-    let mut wanted = subscribe(&mut query, now(), Start::Now);
+    let mut wanted = subscribe(&mut query, Http::now(), Start::Now);
     query.finish().map_err(Problem::bad_query)?;
     // A browser that reconnects repeats its query and adds this header, which
     // knows better.
@@ -179,11 +179,7 @@ impl Writer {
 }
 
 fn sse(status: &Status) -> String {
-    format!("data: {}\n\n", status.to_json(now()))
-}
-
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from(SystemTime::now())
+    format!("data: {}\n\n", status.to_json(Http::now()))
 }
 
 #[cfg(test)]

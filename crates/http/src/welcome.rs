@@ -1,6 +1,6 @@
 use axum::extract::State;
 
-use crate::router::Http;
+use crate::http::Http;
 
 /// `GET /`: what this is, and what to try first.
 pub(crate) async fn welcome(State(http): State<Http>) -> String {

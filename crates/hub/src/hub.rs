@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use notification_event::{ClientId, Cursor, Draft, Event, EventId, Filter, Position, Timestamp};
-use notification_log::{Bounds, EventLog, LogError, Page, PageLimit, Retention};
+use notification_event::{ClientId, Cursor, Draft, Event, EventId, Filter, Timestamp};
+use notification_log::{Bounds, EventLog, LogError, PageLimit, Retention};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -11,6 +11,7 @@ use crate::fan_out::FanOut;
 use crate::health::Health;
 use crate::keeper::Keeper;
 use crate::publisher::Publisher;
+use crate::shared::Shared;
 use crate::subscription::is_for;
 use crate::{Frame, Metrics, PublishError, Start, Subscription};
 
@@ -39,22 +40,6 @@ impl Default for HubConfig {
 #[derive(Clone, Debug)]
 pub struct Hub {
     shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) log: Arc<dyn EventLog>,
-    pub(crate) fan_out: Arc<FanOut>,
-    pub(crate) connections: Arc<Connections>,
-    pub(crate) metrics: Metrics,
-    /// No further events will be handed out.
-    pub(crate) closed: CancellationToken,
-    publisher: Publisher,
-    health: Arc<Health>,
-    /// No further events are taken.
-    closing: CancellationToken,
-    tasks: TaskTracker,
-    started: Instant,
 }
 
 /// The answer to publishing one event: it is committed.
@@ -101,12 +86,6 @@ pub struct EventPage {
     pub has_more: bool,
     /// Whether events between the start and the first of these are gone.
     pub truncated: bool,
-}
-
-/// A part of the log, as frames.
-pub(crate) struct FramePage {
-    pub(crate) floor: Position,
-    pub(crate) frames: Vec<Arc<Frame>>,
 }
 
 impl Hub {
@@ -282,52 +261,5 @@ impl Hub {
     /// Lets go of the log. Streams that still read end.
     pub async fn close_log(&self) -> Result<(), LogError> {
         self.shared.log.close().await
-    }
-}
-
-impl Shared {
-    /// Reads on from `after`: from memory if it goes back that far, else from the log.
-    pub(crate) async fn read(
-        &self,
-        after: Position,
-        limit: PageLimit,
-    ) -> Result<FramePage, LogError> {
-        if let Some(frames) = self.fan_out.read_tail(after, limit.events) {
-            return Ok(FramePage {
-                floor: Position::START,
-                frames,
-            });
-        }
-        let Bounds { epoch, head, .. } = self.log.bounds();
-        let page = self.log.read(after, limit).await?;
-        check_dense(after.max(page.floor), head, &page)?;
-        let frames = page
-            .entries
-            .into_iter()
-            .map(|entry| Arc::new(Frame::new(epoch, entry)));
-        Ok(FramePage {
-            floor: page.floor,
-            frames: frames.collect(),
-        })
-    }
-}
-
-/// Positions follow each other. Where one does not, somebody has taken events
-/// out by other means than retention, and to go on would be to lose them silently.
-fn check_dense(after: Position, head: Position, page: &Page) -> Result<(), LogError> {
-    let mut expected = after;
-    for entry in &page.entries {
-        expected = expected.plus(1);
-        if entry.position != expected {
-            break;
-        }
-    }
-    let newest = page.entries.last().map_or(after, |entry| entry.position);
-    match newest == expected && (newest > after || head <= after) {
-        true => Ok(()),
-        false => Err(LogError::Damaged(format!(
-            "the events after position {} are not there",
-            expected.0
-        ))),
     }
 }

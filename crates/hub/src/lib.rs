@@ -28,6 +28,7 @@ mod keeper;
 mod metrics;
 mod publisher;
 mod router;
+mod shared;
 mod start;
 mod subscription;
 mod tail;

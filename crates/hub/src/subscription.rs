@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::Frame;
 use crate::connections::Connection;
 use crate::fan_out::Membership;
-use crate::hub::Shared;
 use crate::metrics::ReasonLabel;
+use crate::shared::Shared;
 use crate::start::Place;
 
 /// How much one delivery holds at most, and so what a reader that has stopped

@@ -3,7 +3,7 @@ use jsonschema::{Draft, ValidationError, Validator};
 use notification_event::{FieldError, Invalid, JsonObject};
 use serde_json::Value;
 
-use crate::refusal::shorten;
+use crate::shorten::shorten;
 
 /// How many fields a refusal names at most: a body has room for a hundred
 /// thousand unknown ones.

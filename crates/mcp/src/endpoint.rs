@@ -1,24 +1,17 @@
 use std::convert::Infallible;
-use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
+use http::{Method, Request, Response};
 use tower_service::Service;
 
+use crate::body::{Body, BoxError, boxed};
+use crate::handler::SUPPORTED_VERSIONS;
 use crate::lane::{Lane, names_version};
 use crate::message::Message;
 use crate::plain_calls::PlainCalls;
 use crate::refusal::Refusal;
-
-/// What every answer's body is: a stream's or a call's.
-pub type Body = UnsyncBoxBody<Bytes, BoxError>;
-
-/// Why a body broke off.
-pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The service on `/mcp`, made by [`Mcp::endpoint`](crate::Mcp::endpoint).
 ///
@@ -89,24 +82,11 @@ where
     let answer = match Lane::of(&parts.headers, Some(&message)) {
         Lane::Plain => plain_calls.answer(parts, message).await,
         Lane::Session => Err(Refusal::unknown_session()),
-        Lane::Modern { version } => Err(Refusal::unsupported_version(&version)),
+        Lane::Modern { version } => {
+            Err(Refusal::unsupported_version(&version, &SUPPORTED_VERSIONS))
+        }
     };
     answer.map_err(|refusal| refusal.with_id(id))
-}
-
-/// Any body, as the one that all answers have.
-pub(crate) fn boxed<R>(body: R) -> Body
-where
-    R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    body.map_err(Into::into).boxed_unsync()
-}
-
-/// The answer to a notification: it was taken, and there is nothing to say.
-pub(crate) fn accepted() -> Response<Body> {
-    let mut response = Response::new(Body::default());
-    *response.status_mut() = StatusCode::ACCEPTED;
-    response
 }
 
 fn refused(refusal: Refusal) -> Response<Body> {

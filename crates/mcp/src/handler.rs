@@ -11,7 +11,7 @@ use rmcp::{RoleServer, ServerHandler};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::refusal::shorten;
+use crate::shorten::shorten;
 use crate::toolbox::Toolbox;
 
 /// The methods that are answered.

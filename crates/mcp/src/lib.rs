@@ -19,6 +19,7 @@
 //! event stream is handed in.
 
 mod arguments;
+mod body;
 mod endpoint;
 mod handler;
 mod lane;
@@ -26,10 +27,12 @@ mod mcp;
 mod message;
 mod plain_calls;
 mod refusal;
+mod shorten;
 mod tool;
 mod toolbox;
 mod tools;
 
-pub use endpoint::{Body, BoxError, Endpoint};
+pub use body::{Body, BoxError};
+pub use endpoint::Endpoint;
 pub use mcp::{Mcp, McpConfig};
 pub use refusal::refusal;

@@ -7,8 +7,7 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::task::TaskTracker;
 
-use crate::Body;
-use crate::endpoint::{accepted, boxed};
+use crate::body::{Body, boxed};
 use crate::handler::{self, Handler, METHODS};
 use crate::message::{Message, is_json};
 use crate::refusal::Refusal;
@@ -57,7 +56,7 @@ impl PlainCalls {
         }
         let method = message.method.as_str();
         if !METHODS.contains(&method) {
-            return Err(Refusal::unknown_method(method));
+            return Err(Refusal::unknown_method(method, &METHODS));
         }
         if let Some(misfit) = handler::misfit(method, &message.params) {
             return Err(Refusal::invalid_params(misfit));
@@ -72,6 +71,13 @@ impl PlainCalls {
             false => Err(put_into_json(response).await),
         }
     }
+}
+
+/// The answer to a notification: it was taken, and there is nothing to say.
+fn accepted() -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
 }
 
 /// What `rmcp` said in plain text.

@@ -1,10 +1,10 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use rmcp::model::{ErrorCode, ErrorData};
+use rmcp::model::{ErrorCode, ErrorData, ProtocolVersion};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::handler::{METHODS, SUPPORTED_VERSIONS};
+use crate::shorten::shorten;
 
 /// The answer to a request that something in front of the endpoint refused: a
 /// JSON-RPC error, as everything on the endpoint is.
@@ -39,8 +39,8 @@ impl Refusal {
     }
 
     /// No such method here. It is an answer, so HTTP says 200.
-    pub(crate) fn unknown_method(method: &str) -> Self {
-        let known = METHODS.join(", ");
+    pub(crate) fn unknown_method(method: &str, known: &[&str]) -> Self {
+        let known = known.join(", ");
         let message = format!("unknown method `{}`; known are {known}", shorten(method));
         let error = ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, None);
         Self::new(StatusCode::OK, error)
@@ -66,8 +66,8 @@ impl Refusal {
     /// a server of such versions, with which a client does not fall back to
     /// `initialize` (revision 2026-07-28, "Backward Compatibility with
     /// Initialization-Based Versions").
-    pub(crate) fn unsupported_version(requested: &str) -> Self {
-        let supported = SUPPORTED_VERSIONS.each_ref().map(|v| v.as_str());
+    pub(crate) fn unsupported_version(requested: &str, supported: &[ProtocolVersion]) -> Self {
+        let supported: Vec<_> = supported.iter().map(ProtocolVersion::as_str).collect();
         let requested = shorten(requested);
         let message = format!("unsupported protocol version {requested}; begin with initialize");
         let data = json!({ "supported": supported, "requested": requested });
@@ -129,16 +129,5 @@ impl Refusal {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         response
-    }
-}
-
-/// How many characters of what a client sent are repeated back.
-const REPEATED: usize = 60;
-
-/// At most the beginning of what a client sent, to repeat it in a message.
-pub(crate) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(REPEATED) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }

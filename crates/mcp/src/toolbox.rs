@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use crate::arguments::Arguments;
-use crate::refusal::shorten;
+use crate::shorten::shorten;
 use crate::tool::{Tool, ToolError};
 
 /// The tools by name, each with its input schema compiled once.

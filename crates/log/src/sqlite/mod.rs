@@ -1,5 +1,6 @@
 //! The log in one SQLite file, in WAL mode: one connection writes, a few read.
 
+mod bounds;
 mod data_dir;
 mod open;
 mod reader;

@@ -9,7 +9,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
 use tokio::sync::Semaphore;
 
-use super::writer::bounds;
+use super::bounds::{int, position, read_bounds};
 use super::{blocking, open};
 use crate::search::last_where;
 use crate::{Entry, LogError, Page, PageLimit};
@@ -93,7 +93,7 @@ pub(super) fn page(
 
 /// The last position that was appended before `time`.
 pub(super) fn position_at(connection: &Connection, time: Timestamp) -> rusqlite::Result<Position> {
-    let bounds = bounds(connection)?;
+    let bounds = read_bounds(connection)?;
     let mut statement =
         connection.prepare_cached("SELECT appended_at FROM events WHERE position = ?1")?;
     last_where(bounds.floor, bounds.head, |p| {
@@ -143,15 +143,6 @@ fn parsed<T: std::str::FromStr<Err = ParseError>>(
     text.parse().map_err(|error: ParseError| {
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
     })
-}
-
-pub(super) fn position(row: &Row<'_>, column: usize) -> rusqlite::Result<Position> {
-    Ok(Position(row.get::<_, i64>(column)?.cast_unsigned()))
-}
-
-/// SQLite's integers are signed; what is beyond them is beyond every position.
-pub(super) fn int(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

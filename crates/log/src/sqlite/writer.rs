@@ -1,9 +1,9 @@
 use notification_event::{EncodedEvent, Epoch, Position, Timestamp};
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::Sync;
-use super::reader::{int, position, position_at};
+use super::bounds::{Head, int, read_bounds};
+use super::reader::position_at;
 use crate::search::last_where;
 use crate::{Bounds, Retention};
 
@@ -26,7 +26,7 @@ impl Writer {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.execute("UPDATE log SET unsynced_boot = ?1", [unsynced_boot])?;
         connection.pragma_update(None, "synchronous", synchronous)?;
-        let bounds = bounds(&connection)?;
+        let bounds = read_bounds(&connection)?;
         Ok((Self { connection }, bounds))
     }
 
@@ -60,7 +60,7 @@ impl Writer {
         limit: u64,
     ) -> rusqlite::Result<u64> {
         // Read again, because an earlier step may have ended between its commit and this.
-        *bounds = self::bounds(&self.connection)?;
+        *bounds = read_bounds(&self.connection)?;
         let keep_after = keep_after(&self.connection, bounds, retention, now)?;
         let count = keep_after.since(bounds.floor).min(limit);
         if count == 0 {
@@ -78,7 +78,7 @@ impl Writer {
             .prepare_cached("DELETE FROM events WHERE position <= ?1")?
             .execute([int(through.0)])?;
         transaction.commit()?;
-        *bounds = self::bounds(&self.connection)?;
+        *bounds = read_bounds(&self.connection)?;
         self.give_back_pages()?;
         Ok(count)
     }
@@ -114,39 +114,7 @@ impl Writer {
     }
 }
 
-/// What the newest event says about those before it.
-struct Head {
-    position: Position,
-    appended_at: Timestamp,
-    bytes_through: u64,
-}
-
 impl Head {
-    fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        let newest = connection
-            .prepare_cached(
-                "SELECT position, appended_at, bytes_through FROM events
-                 ORDER BY position DESC LIMIT 1",
-            )?
-            .query_row([], Self::from_row)
-            .optional()?;
-        match newest {
-            Some(head) => Ok(head),
-            None => connection
-                .prepare_cached("SELECT pruned_through, pruned_until, pruned_bytes FROM log")?
-                .query_row([], Self::from_row),
-        }
-    }
-
-    fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        let appended_at: Option<i64> = row.get(1)?;
-        Ok(Self {
-            position: position(row, 0)?,
-            appended_at: Timestamp::from_millis(appended_at.unwrap_or(i64::MIN)),
-            bytes_through: row.get::<_, i64>(2)?.cast_unsigned(),
-        })
-    }
-
     fn insert(&self, connection: &Connection, event: &EncodedEvent) -> rusqlite::Result<()> {
         let head = &event.head;
         let audience = head.audience.as_ref();
@@ -169,28 +137,6 @@ impl Head {
             ])?;
         Ok(())
     }
-}
-
-/// What the file holds.
-pub(super) fn bounds(connection: &Connection) -> rusqlite::Result<Bounds> {
-    let head = Head::read(connection)?;
-    connection.query_row(
-        "SELECT epoch, pruned_through, pruned_bytes, pruned_until FROM log",
-        [],
-        |row| {
-            let epoch: String = row.get(0)?;
-            let pruned_bytes = row.get::<_, i64>(2)?.cast_unsigned();
-            Ok(Bounds {
-                epoch: epoch.parse::<Epoch>().map_err(|error| {
-                    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
-                })?,
-                floor: position(row, 1)?,
-                head: head.position,
-                bytes: head.bytes_through.saturating_sub(pruned_bytes),
-                pruned_until: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
-            })
-        },
-    )
 }
 
 /// The newest position that `retention` does not keep.
