@@ -38,6 +38,14 @@ impl Audience {
         client.is_some_and(|client| self.clients.contains(client))
     }
 
+    /// How many bytes the names take.
+    pub(crate) fn size(&self) -> usize {
+        self.clients
+            .iter()
+            .map(|client| client.as_str().len())
+            .sum()
+    }
+
     /// The JSON that [`Audience::parse`] reads.
     pub fn to_json(&self) -> JsonObject {
         let clients = self.clients.iter().map(|c| c.as_str().into()).collect();

@@ -98,10 +98,11 @@ fn event_type(value: Value) -> Result<EventType, Invalid> {
 
 /// Without a type nothing is known of the other fields, so only it is refused.
 fn type_alone(fields: Fields) -> Invalid {
-    let invalid = fields.finish().expect_err("the type was refused");
-    let errors = invalid.errors.into_iter();
+    let mut invalid = fields.finish().expect_err("the type was refused");
+    invalid.errors.retain(|error| error.field == "type");
     Invalid {
-        errors: errors.filter(|e| e.field == "type").collect(),
+        unnamed: 0,
+        ..invalid
     }
 }
 
@@ -123,17 +124,15 @@ impl Draft {
             )));
         }
         let mut drafts = Vec::with_capacity(values.len());
-        let mut errors = Vec::new();
+        let mut refusals = Vec::new();
         for (index, value) in values.into_iter().enumerate() {
             match Self::parse(value) {
                 Ok(draft) => drafts.push(draft),
-                Err(invalid) => errors.extend(invalid.within(&format!("[{index}]")).errors),
+                Err(invalid) => refusals.push(invalid.within(&format!("[{index}]"))),
             }
         }
-        match errors.is_empty() {
-            true => Ok(drafts),
-            false => Err(Invalid { errors }),
-        }
+        Invalid::collect(refusals)?;
+        Ok(drafts)
     }
 }
 

@@ -99,6 +99,14 @@ pub struct EncodedEvent {
     pub json: Bytes,
 }
 
+impl EncodedEvent {
+    /// How many bytes it takes to keep: its JSON, and the names in its audience.
+    pub fn size(&self) -> usize {
+        let audience = self.head.audience.as_ref();
+        self.json.len() + audience.map_or(0, Audience::size)
+    }
+}
+
 /// What decides who gets an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use crate::{FieldError, Invalid, JsonObject, ParseError};
+use crate::{Invalid, JsonObject, ParseError};
 
 /// Reads a JSON object field by field, and finds everything that is wrong with
 /// it in one go: fields that are missing, that hold the wrong thing, or that
@@ -22,7 +22,7 @@ use crate::{FieldError, Invalid, JsonObject, ParseError};
 pub struct Fields {
     object: JsonObject,
     known: Vec<&'static str>,
-    errors: Vec<FieldError>,
+    refusals: Vec<Invalid>,
 }
 
 impl Fields {
@@ -31,7 +31,7 @@ impl Fields {
         Self {
             object,
             known: Vec::new(),
-            errors: Vec::new(),
+            refusals: Vec::new(),
         }
     }
 
@@ -67,24 +67,17 @@ impl Fields {
 
     /// Adds a refusal that concerns several fields at once.
     pub fn refuse(&mut self, invalid: Invalid) {
-        self.errors.extend(invalid.errors);
+        self.refusals.push(invalid);
     }
 
     /// Refuses if anything was wrong, or is left over.
-    pub fn finish(mut self) -> Result<(), Invalid> {
-        for (name, _) in &self.object {
-            let expected = format!("no such field; known are {}", self.known.join(", "));
-            self.errors.push(FieldError {
-                field: name.clone(),
-                expected,
-            });
-        }
-        match self.errors.is_empty() {
-            true => Ok(()),
-            false => Err(Invalid {
-                errors: self.errors,
-            }),
-        }
+    pub fn finish(self) -> Result<(), Invalid> {
+        let expected = format!("no such field; known are {}", self.known.join(", "));
+        let left_over = self
+            .object
+            .iter()
+            .map(|(name, _)| Invalid::field(name, &expected));
+        Invalid::collect(self.refusals.into_iter().chain(left_over))
     }
 
     /// Reads a string that parses as `T`.

@@ -25,20 +25,52 @@ pub struct FieldError {
 /// Input that was refused: every field that is wrong, not only the first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Invalid {
-    /// Never empty.
+    /// The first [`Invalid::MAX_NAMED`]; never empty.
     pub errors: Vec<FieldError>,
+    /// How many there are besides.
+    pub unnamed: usize,
 }
 
+/// How many characters of a name that a publisher made up are repeated.
+const MAX_NAME: usize = 64;
+
 impl Invalid {
+    /// How many fields are named, so that a refusal is not larger than what it refuses.
+    pub const MAX_NAMED: usize = 20;
+
     /// A refusal because of one field.
     pub fn field(field: impl Into<String>, expected: impl Into<String>) -> Self {
+        let mut field = field.into();
+        if let Some((end, _)) = field.char_indices().nth(MAX_NAME) {
+            field.truncate(end);
+            field.push('…');
+        }
         let error = FieldError {
-            field: field.into(),
+            field,
             expected: expected.into(),
         };
         Self {
             errors: vec![error],
+            unnamed: 0,
         }
+    }
+
+    /// One refusal of all that was refused; none if nothing was.
+    pub fn collect(refusals: impl IntoIterator<Item = Self>) -> Result<(), Self> {
+        let mut refusals = refusals.into_iter();
+        let Some(mut all) = refusals.next() else {
+            return Ok(());
+        };
+        for Self { errors, unnamed } in refusals {
+            all.unnamed += unnamed;
+            for error in errors {
+                match all.errors.len() < Self::MAX_NAMED {
+                    true => all.errors.push(error),
+                    false => all.unnamed += 1,
+                }
+            }
+        }
+        Err(all)
     }
 
     /// A refusal of the value as a whole, to be placed by [`Invalid::within`].
@@ -73,6 +105,25 @@ impl fmt::Display for Invalid {
             let colon = if field.is_empty() { "" } else { ": " };
             write!(f, "{separator}{field}{colon}expected {expected}")?;
         }
-        Ok(())
+        match self.unnamed {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_bounded_however_much_is_wrong() {
+        let name = "n".repeat(10_000);
+        let all = Invalid::collect((0..1_000).map(|_| Invalid::field(&name, "less"))).unwrap_err();
+        assert_eq!((all.errors.len(), all.unnamed), (20, 980));
+        let text = all.to_string();
+        assert!(text.ends_with("…: expected less; and 980 more"), "{text}");
+        assert!(text.len() < 2_000);
+        assert_eq!(Invalid::collect([]), Ok(()));
     }
 }

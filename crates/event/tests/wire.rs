@@ -11,7 +11,7 @@ fn publish(input: Value) -> (Head, Value) {
 }
 
 fn refused(input: Value) -> Vec<String> {
-    let Invalid { errors } = Draft::parse(input).unwrap_err();
+    let Invalid { errors, .. } = Draft::parse(input).unwrap_err();
     errors.into_iter().map(|e| e.field).collect()
 }
 

@@ -9,7 +9,7 @@ use notification_hub::{Start, Subscribe};
 pub(crate) struct Query {
     pairs: Vec<(String, String)>,
     known: Vec<&'static str>,
-    errors: Vec<Invalid>,
+    refusals: Vec<Invalid>,
 }
 
 impl Query {
@@ -18,7 +18,7 @@ impl Query {
         Self {
             pairs: pairs.into_owned().collect(),
             known: Vec::new(),
-            errors: Vec::new(),
+            refusals: Vec::new(),
         }
     }
 
@@ -34,7 +34,7 @@ impl Query {
         for (_, value) in self.pairs.extract_if(.., is_it) {
             match read(&value) {
                 Ok(value) => values.push(value),
-                Err(error) => self.errors.push(Invalid::field(name, error.expected)),
+                Err(error) => self.refusals.push(Invalid::field(name, error.expected)),
             }
         }
         values
@@ -54,7 +54,7 @@ impl Query {
     }
 
     pub(crate) fn refuse(&mut self, name: &str, expected: &str) {
-        self.errors.push(Invalid::field(name, expected));
+        self.refusals.push(Invalid::field(name, expected));
     }
 
     /// Refuses if anything was wrong, or nobody took it.
@@ -67,12 +67,7 @@ impl Query {
             .pairs
             .into_iter()
             .map(|(name, _)| Invalid::field(name, known.clone()));
-        let errors = self.errors.into_iter().chain(unknown);
-        let errors: Vec<_> = errors.flat_map(|invalid| invalid.errors).collect();
-        match errors.is_empty() {
-            true => Ok(()),
-            false => Err(Invalid { errors }),
-        }
+        Invalid::collect(self.refusals.into_iter().chain(unknown))
     }
 }
 

@@ -13,11 +13,13 @@ pub struct Frame {
     pub head: Head,
     sse: Bytes,
     json: Range<usize>,
+    size: usize,
 }
 
 impl Frame {
     pub(crate) fn new(epoch: Epoch, entry: Entry) -> Self {
         let Entry { position, event } = entry;
+        let size = event.size();
         let id = Cursor { epoch, position }.to_string();
         let mut sse = BytesMut::with_capacity(id.len() + event.json.len() + 13);
         sse.put_slice(b"id: ");
@@ -32,6 +34,7 @@ impl Frame {
             head: event.head,
             sse: sse.freeze(),
             json,
+            size,
         }
     }
 
@@ -39,6 +42,11 @@ impl Frame {
     /// with its JSON, and the empty line.
     pub fn sse(&self) -> &Bytes {
         &self.sse
+    }
+
+    /// How many bytes it takes to keep, about: its JSON and its audience.
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// The event's JSON, on one line.

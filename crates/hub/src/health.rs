@@ -15,14 +15,24 @@ pub(crate) struct Health {
 #[derive(Debug, Default)]
 struct State {
     failure: Option<LogError>,
-    writing_since: Option<Instant>,
+    writing: Option<Writing>,
+    /// How large the write was that failed.
+    failed_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Writing {
+    since: Instant,
+    bytes: usize,
 }
 
 impl Health {
     /// Why the last write failed, or the one that is under way does not end.
     pub(crate) fn failure(&self, now: Instant) -> Option<LogError> {
         let state = self.state();
-        let writing = state.writing_since.map(|since| now.duration_since(since));
+        let writing = state
+            .writing
+            .map(|writing| now.duration_since(writing.since));
         match writing {
             Some(taken) if taken > PATIENCE => {
                 let seconds = taken.as_secs();
@@ -33,30 +43,57 @@ impl Health {
         }
     }
 
-    /// Takes note that a write begins.
-    pub(crate) fn writing(&self, now: Instant) {
-        self.state().writing_since = Some(now);
+    /// Takes note that events of so many bytes are about to be appended.
+    pub(crate) fn writing(&self, since: Instant, bytes: usize) {
+        self.state().writing = Some(Writing { since, bytes });
     }
 
-    /// Takes note of how a write went, and logs when that changes.
-    pub(crate) fn note(&self, result: Result<(), &LogError>) {
+    /// Takes note that the append has ended.
+    pub(crate) fn written(&self, result: Result<(), &LogError>) {
         let mut state = self.state();
-        state.writing_since = None;
-        match (result, state.failure.as_ref()) {
-            (Err(error), before) if before != Some(error) => {
-                tracing::error!(%error, "the log cannot be written; publishing is refused");
-                state.failure = Some(error.clone());
+        let writing = state.writing.take();
+        match result {
+            Ok(()) => state.recovered(),
+            Err(error) => {
+                state.failed_bytes = writing.map_or(0, |writing| writing.bytes);
+                state.failed(error);
             }
-            (Ok(()), Some(_)) => {
-                tracing::info!("the log can be written again");
-                state.failure = None;
-            }
-            _ => {}
         }
+    }
+
+    /// Takes note of something else that failed.
+    pub(crate) fn failed(&self, error: &LogError) {
+        self.state().failed(error);
+    }
+
+    /// Takes note that as much was written as what had failed.
+    pub(crate) fn recovered(&self) {
+        self.state().recovered();
+    }
+
+    /// How much has to be written to know that the log takes events again.
+    pub(crate) fn failed_bytes(&self) -> usize {
+        self.state().failed_bytes
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder panics")
+    }
+}
+
+impl State {
+    fn failed(&mut self, error: &LogError) {
+        if self.failure.as_ref() != Some(error) {
+            tracing::error!(%error, "the log cannot be written; publishing is refused");
+            self.failure = Some(error.clone());
+        }
+    }
+
+    fn recovered(&mut self) {
+        if self.failure.take().is_some() {
+            tracing::info!("the log can be written again");
+            self.failed_bytes = 0;
+        }
     }
 }
 
@@ -70,16 +107,19 @@ mod tests {
         let start = Instant::now();
         let later = start + PATIENCE + Duration::from_secs(1);
         assert_eq!(health.failure(later), None);
-        health.writing(start);
+        health.writing(start, 100);
         assert_eq!(health.failure(start), None);
         let hangs = health.failure(later).unwrap().to_string();
         assert!(hangs.contains("11 s"), "{hangs}");
-        health.note(Ok(()));
+        health.written(Ok(()));
         assert_eq!(health.failure(later), None);
+
         let full = LogError::Unavailable("full".into());
-        health.note(Err(&full));
+        health.writing(start, 100);
+        health.written(Err(&full));
         assert_eq!(health.failure(later), Some(full));
-        health.note(Ok(()));
-        assert_eq!(health.failure(later), None);
+        assert_eq!(health.failed_bytes(), 100);
+        health.recovered();
+        assert_eq!((health.failure(later), health.failed_bytes()), (None, 0));
     }
 }

@@ -71,7 +71,7 @@ pub struct Subscribe {
 pub struct PageRequest {
     /// Which events, for whom, from where on.
     pub subscribe: Subscribe,
-    /// How many at most.
+    /// How many at most. There may be fewer, because a page is bounded in bytes, too.
     pub limit: usize,
 }
 
@@ -164,6 +164,7 @@ impl Hub {
     /// still have more after it.
     pub async fn page(&self, request: PageRequest) -> Result<EventPage, LogError> {
         const LOOK_AT: u64 = 10_000;
+        const MAX_BYTES: usize = 1 << 20;
         let Subscribe {
             filter,
             client,
@@ -174,11 +175,10 @@ impl Hub {
         let start = place.position.unwrap_or(bounds.head);
         let mut truncated = place.gap.is_some();
         let mut position = start;
-        let mut frames = Vec::new();
-        while frames.len() < request.limit
-            && position < bounds.head
-            && position.since(start) < LOOK_AT
-        {
+        let mut frames: Vec<Arc<Frame>> = Vec::new();
+        let mut bytes = 0;
+        let mut full = false;
+        while !full && position < bounds.head && position.since(start) < LOOK_AT {
             let limit = PageLimit {
                 events: 512,
                 bytes: 1 << 20,
@@ -189,11 +189,16 @@ impl Hub {
                 position = page.floor;
             }
             for frame in page.frames {
-                if frames.len() == request.limit {
-                    break;
+                let wanted = filter.matches(&frame.head) && is_for(&frame, client.as_ref());
+                if wanted {
+                    bytes += frame.size();
+                    full = frames.len() == request.limit || !frames.is_empty() && bytes > MAX_BYTES;
+                    if full {
+                        break;
+                    }
                 }
                 position = frame.position;
-                if filter.matches(&frame.head) && is_for(&frame, client.as_ref()) {
+                if wanted {
                     frames.push(frame);
                 }
             }

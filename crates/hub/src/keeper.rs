@@ -33,18 +33,16 @@ impl Keeper {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while closing.run_until_cancelled(ticks.tick()).await.is_some() {
             self.connections.look_for_slow_readers();
-            if self.failed() {
-                self.health.note(self.log.probe().await.as_ref().map(drop));
+            // Before the probe: what retention removes is room for what comes.
+            let looked_after = async {
+                self.log.check().await?;
+                self.prune(&closing).await
+            };
+            if let Err(error) = looked_after.await {
+                self.health.failed(&error);
             }
-            if !self.failed() {
-                self.health
-                    .note(self.prune(&closing).await.as_ref().map(drop));
-            }
+            self.probe_if_failed().await;
         }
-    }
-
-    fn failed(&self) -> bool {
-        self.health.failure(Instant::now()).is_some()
     }
 
     async fn prune(&self, closing: &CancellationToken) -> Result<(), LogError> {
@@ -58,5 +56,16 @@ impl Keeper {
             tracing::debug!(pruned, "retention removed events");
         }
         Ok(())
+    }
+
+    /// Only writing as much as what failed shows that the log takes it again:
+    /// a disk that is full may still have room for less.
+    async fn probe_if_failed(&self) {
+        if self.health.failure(Instant::now()).is_some() {
+            match self.log.probe(self.health.failed_bytes()).await {
+                Ok(()) => self.health.recovered(),
+                Err(error) => self.health.failed(&error),
+            }
+        }
     }
 }

@@ -124,7 +124,7 @@ impl Worker {
 
     fn with_all_that_wait(&mut self, first: Request) -> Vec<Request> {
         let size =
-            |request: &Request| -> usize { request.events.iter().map(|e| e.json.len()).sum() };
+            |request: &Request| -> usize { request.events.iter().map(EncodedEvent::size).sum() };
         let (mut events, mut bytes) = (first.events.len(), size(&first));
         let mut batch = vec![first];
         while events < MAX_COMMIT_EVENTS && bytes < MAX_COMMIT_BYTES {
@@ -149,12 +149,13 @@ impl Worker {
 
         let started = Instant::now();
         let now = Timestamp::from(SystemTime::now());
-        self.health.writing(started);
+        let bytes = events.iter().map(EncodedEvent::size).sum();
+        self.health.writing(started, bytes);
         let appended = self.log.append(events.clone(), now).await;
         self.metrics
             .commit_seconds
             .observe(started.elapsed().as_secs_f64());
-        self.health.note(appended.as_ref().map(drop));
+        self.health.written(appended.as_ref().map(drop));
 
         match appended {
             Ok(first) => {

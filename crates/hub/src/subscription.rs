@@ -157,13 +157,11 @@ impl Subscription {
         let mut position = self.position;
         let client = self.client.as_ref();
         self.membership.group.read(self.position, |frame| {
-            if batch.is_full() {
+            let wanted = is_for(frame, client);
+            if wanted && !batch.push(frame) {
                 return false;
             }
             position = frame.position;
-            if is_for(frame, client) {
-                batch.push(frame.clone());
-            }
             true
         })?;
         self.move_to(position);
@@ -182,14 +180,12 @@ impl Subscription {
         }
         let mut batch = Batch::default();
         for frame in page.frames {
-            if batch.is_full() {
+            let wanted = self.membership.group.filter.matches(&frame.head)
+                && is_for(&frame, self.client.as_ref());
+            if wanted && !batch.push(&frame) {
                 break;
             }
             self.move_to(frame.position);
-            let wanted = self.membership.group.filter.matches(&frame.head);
-            if wanted && is_for(&frame, self.client.as_ref()) {
-                batch.push(frame);
-            }
         }
         Ok(batch.frames)
     }
@@ -233,12 +229,15 @@ struct Batch {
 }
 
 impl Batch {
-    fn is_full(&self) -> bool {
-        self.frames.len() >= MAX_EVENTS || self.bytes >= MAX_BYTES
-    }
-
-    fn push(&mut self, frame: Arc<Frame>) {
-        self.bytes += frame.sse().len();
-        self.frames.push(frame);
+    /// Adds a frame, if there is room for it. There always is for the first.
+    fn push(&mut self, frame: &Arc<Frame>) -> bool {
+        let bytes = self.bytes + frame.sse().len();
+        let fits = self.frames.len() < MAX_EVENTS && bytes <= MAX_BYTES;
+        if fits || self.frames.is_empty() {
+            self.bytes = bytes;
+            self.frames.push(frame.clone());
+            return true;
+        }
+        false
     }
 }

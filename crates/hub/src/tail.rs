@@ -44,7 +44,7 @@ impl Tail {
     /// Adds the frame that follows the head.
     pub(crate) fn push(&mut self, frame: Arc<Frame>, in_rings: Vec<Arc<Group>>) {
         debug_assert_eq!(frame.position, self.head().plus(1));
-        self.bytes += frame.sse().len();
+        self.bytes += frame.size();
         self.slots.push_back(Slot { frame, in_rings });
         while self.slots.len() > self.max_events || self.bytes > self.max_bytes {
             self.pop();
@@ -63,7 +63,7 @@ impl Tail {
         let Some(Slot { frame, in_rings }) = self.slots.pop_front() else {
             return;
         };
-        self.bytes -= frame.sse().len();
+        self.bytes -= frame.size();
         self.complete_after = frame.position;
         for group in in_rings {
             group.forget_through(frame.position);

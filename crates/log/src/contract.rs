@@ -34,6 +34,7 @@ macro_rules! contract_tests {
             time_never_runs_backwards,
             retention_by_events_removes_the_oldest,
             retention_by_bytes_removes_the_oldest,
+            the_names_in_an_audience_take_space_too,
             retention_by_age_removes_the_oldest,
             retention_works_in_small_steps,
             a_reader_that_retention_passed_is_told_the_floor,
@@ -109,7 +110,7 @@ pub async fn positions_are_dense_and_the_bounds_follow(log: Log) {
     assert_eq!(next, Position(4));
     assert_eq!(positions(&log, 0).await, [1, 2, 3, 4, 5]);
     assert_eq!(positions(&log, 3).await, [4, 5]);
-    let bytes: usize = three.iter().chain(&two).map(|e| e.json.len()).sum();
+    let bytes: usize = three.iter().chain(&two).map(|e| e.size()).sum();
     let bounds = log.bounds();
     assert_eq!((bounds.floor, bounds.head), (Position(0), Position(5)));
     assert_eq!((bounds.events(), bounds.bytes), (5, bytes as u64));
@@ -127,7 +128,7 @@ pub async fn pages_keep_to_their_limits_and_always_move_on(log: Log) {
             "after {after}, {events} events, {bytes} bytes"
         );
     };
-    let one = event(0).json.len();
+    let one = event(0).size();
     check(0, 3, usize::MAX, &[1, 2, 3]).await;
     check(8, 3, usize::MAX, &[9, 10]).await;
     check(2, 10, one + 1, &[3, 4]).await;
@@ -176,7 +177,7 @@ pub async fn retention_by_events_removes_the_oldest(log: Log) {
 
 pub async fn retention_by_bytes_removes_the_oldest(log: Log) {
     append(&log, 10, at(0)).await;
-    let one = event(0).json.len() as u64;
+    let one = event(0).size() as u64;
     let keep = |max_bytes| Retention {
         max_bytes: Some(max_bytes),
         ..Retention::default()
@@ -187,6 +188,20 @@ pub async fn retention_by_bytes_removes_the_oldest(log: Log) {
     assert_eq!(positions(&log, 0).await, [8, 9, 10]);
     assert_eq!(log.bounds().bytes, 3 * one);
     prune(&log, keep(0), at(0)).await;
+    assert_eq!((log.bounds().events(), log.bounds().bytes), (0, 0));
+}
+
+pub async fn the_names_in_an_audience_take_space_too(log: Log) {
+    let names: Vec<_> = (0..1_000).map(|n| format!("client-{n:03}")).collect();
+    let draft = json!({"type": "event", "name": "n", "audience": {"clients": names}});
+    let event = Event::new(Draft::parse(draft).unwrap(), at(0)).encode();
+    log.append(Arc::new([event]), at(0)).await.unwrap();
+    assert!(log.bounds().bytes >= 10_000, "{:?}", log.bounds());
+    let keep = Retention {
+        max_bytes: Some(10_000),
+        ..Retention::default()
+    };
+    prune(&log, keep, at(0)).await;
     assert_eq!((log.bounds().events(), log.bounds().bytes), (0, 0));
 }
 
@@ -242,7 +257,7 @@ pub async fn positions_are_never_given_twice(log: Log) {
     assert_eq!(log.bounds().head, Position(5));
     let (first, events) = append(&log, 1, at(0)).await;
     assert_eq!(first, Position(6));
-    assert_eq!(log.bounds().bytes, events[0].json.len() as u64);
+    assert_eq!(log.bounds().bytes, events[0].size() as u64);
     assert_eq!(positions(&log, 0).await, [6]);
 }
 
@@ -270,10 +285,10 @@ pub async fn readers_see_whole_batches_in_order(log: Log) {
 
 pub async fn a_closed_log_says_so(log: Log) {
     append(&log, 1, at(0)).await;
-    log.probe().await.unwrap();
+    log.probe(10_000).await.unwrap();
     log.close().await.unwrap();
     let refused = log.append(Arc::new([event(0)]), at(0)).await;
     assert_eq!(refused, Err(LogError::Closed));
     assert_eq!(log.read(Position(0), ALL).await, Err(LogError::Closed));
-    assert_eq!(log.probe().await, Err(LogError::Closed));
+    assert_eq!(log.probe(10_000).await, Err(LogError::Closed));
 }

@@ -41,8 +41,12 @@ pub trait EventLog: Debug + Send + Sync + 'static {
         limit: u64,
     ) -> Result<u64, LogError>;
 
-    /// Writes something that changes nothing, to see whether an append would work.
-    async fn probe(&self) -> Result<(), LogError>;
+    /// Writes `bytes` that mean nothing, and takes them back, to see whether an
+    /// append of that size would work.
+    async fn probe(&self, bytes: usize) -> Result<(), LogError>;
+
+    /// Looks whether what is stored is still where it was put, without writing.
+    async fn check(&self) -> Result<(), LogError>;
 
     /// Writes out what is in flight and lets go of the files. Later calls fail
     /// with [`LogError::Closed`].
@@ -58,7 +62,7 @@ pub struct Bounds {
     pub floor: Position,
     /// The newest event; the floor if there is none.
     pub head: Position,
-    /// Bytes of JSON that are kept.
+    /// How many bytes the events that are kept take, as [`EncodedEvent::size`] counts them.
     pub bytes: u64,
     /// When the event at the floor was appended; none if none was removed.
     pub pruned_until: Option<Timestamp>,
@@ -87,7 +91,7 @@ impl Bounds {
 pub struct PageLimit {
     /// Events, at least 1.
     pub events: usize,
-    /// Bytes of JSON; the event that passes this bound is the page's last.
+    /// Bytes, as [`EncodedEvent::size`] counts them; the event that passes this bound is the page's last.
     pub bytes: usize,
 }
 

@@ -75,7 +75,7 @@ impl EventLog for MemoryLog {
         let appended_at = newest.map_or(now, |newest| newest.max(now));
         for event in batch.iter().cloned() {
             state.bounds.head = state.bounds.head.plus(1);
-            state.bounds.bytes += event.json.len() as u64;
+            state.bounds.bytes += event.size() as u64;
             state.kept.push_back(Kept { event, appended_at });
         }
         Ok(first)
@@ -90,7 +90,7 @@ impl EventLog for MemoryLog {
         let mut position = floor.plus(skip as u64);
         for kept in state.kept.iter().skip(skip).take(limit.events.max(1)) {
             position = position.plus(1);
-            bytes += kept.event.json.len();
+            bytes += kept.event.size();
             entries.push(Entry {
                 position,
                 event: kept.event.clone(),
@@ -120,13 +120,17 @@ impl EventLog for MemoryLog {
                 break;
             };
             state.bounds.floor = state.bounds.floor.plus(1);
-            state.bounds.bytes -= kept.event.json.len() as u64;
+            state.bounds.bytes -= kept.event.size() as u64;
             state.bounds.pruned_until = Some(kept.appended_at);
         }
         Ok(count)
     }
 
-    async fn probe(&self) -> Result<(), LogError> {
+    async fn probe(&self, _: usize) -> Result<(), LogError> {
+        self.open().map(drop)
+    }
+
+    async fn check(&self) -> Result<(), LogError> {
         self.open().map(drop)
     }
 
@@ -163,7 +167,7 @@ impl State {
             let (mut left, mut position) = (bytes, floor);
             while left > max && position < head {
                 position = position.plus(1);
-                left -= self.at(position).event.json.len() as u64;
+                left -= self.at(position).event.size() as u64;
             }
             position
         });

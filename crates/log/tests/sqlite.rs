@@ -197,19 +197,69 @@ async fn a_power_cut_with_unsynced_appends_begins_a_new_epoch() {
 async fn what_retention_frees_goes_back_to_the_disk() {
     let dir = TempDir::new().unwrap();
     let log = open(dir.path());
-    for _ in 0..20 {
-        log.append(events(100).into(), now()).await.unwrap();
+    for _ in 0..40 {
+        log.append(events(1_000).into(), now()).await.unwrap();
     }
+    let path = dir.path().join("notifications.db");
     let retention = Retention {
         max_events: Some(10),
         ..Retention::default()
     };
-    while log.prune(&retention, now(), 500).await.unwrap() > 0 {}
+    while log.prune(&retention, now(), 10_000).await.unwrap() > 0 {}
+    for _ in 0..20 {
+        // Nothing is left to prune, but pages are left to give back.
+        log.prune(&retention, now(), 10_000).await.unwrap();
+    }
     log.close().await.unwrap();
-    let size = fs::metadata(dir.path().join("notifications.db"))
-        .unwrap()
-        .len();
-    assert!(size < 100_000, "{size} bytes for ten events of 700");
+    let size = fs::metadata(path).unwrap().len();
+    assert!(
+        size < 5_000_000,
+        "{size} bytes for ten events, after 28 million"
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_is_taken_away_is_noticed_and_not_written_to() {
+    let take_away: [fn(&Path); 3] = [
+        |path| fs::remove_file(path).unwrap(),
+        |path| fs::rename(path, path.with_extension("old")).unwrap(),
+        |path| {
+            fs::remove_file(path).unwrap();
+            fs::write(path, "another file").unwrap();
+        },
+    ];
+    for take_away in take_away {
+        let dir = TempDir::new().unwrap();
+        let log = open(dir.path());
+        log.append(events(1).into(), now()).await.unwrap();
+        log.check().await.unwrap();
+        take_away(&dir.path().join("notifications.db"));
+        let checked = log.check().await;
+        assert!(matches!(checked, Err(LogError::Damaged(_))), "{checked:?}");
+        let appended = log.append(events(1).into(), now()).await;
+        assert!(
+            matches!(appended, Err(LogError::Damaged(_))),
+            "{appended:?}"
+        );
+        let probed = log.probe(0).await;
+        assert!(matches!(probed, Err(LogError::Damaged(_))), "{probed:?}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn files_are_their_owners_alone_in_any_directory() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let log = open(dir.path());
+    log.append(events(1).into(), now()).await.unwrap();
+    for file in fs::read_dir(dir.path()).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{:?}", file.file_name());
+    }
 }
 
 #[cfg(unix)]

@@ -79,8 +79,12 @@ impl EventLog for Hooked {
         self.log.prune(retention, now, limit).await
     }
 
-    async fn probe(&self) -> Result<(), LogError> {
-        self.log.probe().await
+    async fn probe(&self, bytes: usize) -> Result<(), LogError> {
+        self.log.probe(bytes).await
+    }
+
+    async fn check(&self) -> Result<(), LogError> {
+        self.log.check().await
     }
 
     async fn close(&self) -> Result<(), LogError> {

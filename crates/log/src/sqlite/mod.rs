@@ -2,6 +2,7 @@
 
 mod bounds;
 mod data_dir;
+mod log_file;
 mod open;
 mod reader;
 mod schema;
@@ -15,6 +16,7 @@ use notification_event::{EncodedEvent, Position, Timestamp};
 use rusqlite::ErrorCode;
 
 use self::data_dir::DataDirLock;
+use self::log_file::LogFile;
 pub use self::open::OpenError;
 use self::reader::Readers;
 use self::writer::Writer;
@@ -44,6 +46,7 @@ struct Shared {
     readers: Readers,
     // Apart from the writer, so that reading the bounds never waits for a disk.
     bounds: Mutex<Bounds>,
+    file: LogFile,
     _lock: DataDirLock,
 }
 
@@ -53,6 +56,7 @@ impl SqliteLog {
     pub fn open(data_dir: &Path, sync: Sync) -> Result<Self, OpenError> {
         let lock = DataDirLock::acquire(data_dir)?;
         let path = data_dir.join("notifications.db");
+        let file = LogFile::create(&path)?;
         let connection = open::open(&path)?;
         let (writer, bounds) =
             Writer::new(connection, sync).map_err(|error| OpenError::from_sqlite(&path, error))?;
@@ -61,6 +65,7 @@ impl SqliteLog {
                 writer: Mutex::new(Some(writer)),
                 readers: Readers::new(path),
                 bounds: Mutex::new(bounds),
+                file,
                 _lock: lock,
             }),
         })
@@ -76,6 +81,7 @@ impl SqliteLog {
         blocking(move || {
             let mut guard = shared.writer.lock().expect("no holder panics");
             let writer = guard.as_mut().ok_or(LogError::Closed)?;
+            shared.file.check()?;
             let mut bounds = shared.bounds();
             let result = work(writer, &mut bounds)?;
             *shared.bounds.lock().expect("no holder panics") = bounds;
@@ -131,8 +137,12 @@ impl EventLog for SqliteLog {
             .await
     }
 
-    async fn probe(&self) -> Result<(), LogError> {
-        self.write(|writer, _| writer.probe()).await
+    async fn probe(&self, bytes: usize) -> Result<(), LogError> {
+        self.write(move |writer, _| writer.probe(bytes)).await
+    }
+
+    async fn check(&self) -> Result<(), LogError> {
+        self.shared.file.check()
     }
 
     async fn close(&self) -> Result<(), LogError> {

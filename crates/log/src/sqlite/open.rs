@@ -105,9 +105,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
 
 /// A connection to the file, in the settings that all of ours share.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     // People may look at the file with other tools while the server runs.
     connection.busy_timeout(Duration::from_secs(5))?;

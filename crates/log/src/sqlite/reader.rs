@@ -79,7 +79,7 @@ pub(super) fn page(
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
         let entry = entry(row)?;
-        bytes += entry.event.json.len();
+        bytes += entry.event.size();
         entries.push(entry);
         if bytes >= limit.bytes {
             break;

@@ -10,7 +10,7 @@ pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE events (
         position      INTEGER PRIMARY KEY, -- dense: 1, 2, 3, …
         appended_at   INTEGER NOT NULL,    -- milliseconds since 1970, never decreasing
-        bytes_through INTEGER NOT NULL,    -- bytes of json, from the log's first event through this one
+        bytes_through INTEGER NOT NULL,    -- sizes of all events, from the log's first through this one
         event_id      TEXT    NOT NULL,
         timestamp     INTEGER NOT NULL,    -- milliseconds since 1970
         type          TEXT    NOT NULL,
@@ -28,6 +28,13 @@ pub(super) const MIGRATIONS: &[&str] = &["
         pruned_until   INTEGER,                    -- its appended_at
         unsynced_boot  TEXT                        -- the boot under which appends were not synced, until they are
     ) STRICT;
+
+    -- Written and emptied again to see whether the disk takes as much.
+    CREATE TABLE probe (
+        id     INTEGER PRIMARY KEY CHECK (id = 1),
+        filler BLOB NOT NULL
+    ) STRICT;
+    INSERT INTO probe VALUES (1, x'');
 "];
 
 /// Brings the file to the newest version, each step in a transaction of its own.

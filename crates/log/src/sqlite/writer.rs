@@ -43,12 +43,12 @@ impl Writer {
         head.appended_at = head.appended_at.max(now);
         for event in batch {
             head.position = head.position.plus(1);
-            head.bytes_through += event.json.len() as u64;
+            head.bytes_through += event.size() as u64;
             head.insert(&transaction, event)?;
         }
         transaction.commit()?;
         bounds.head = head.position;
-        bounds.bytes += batch.iter().map(|e| e.json.len() as u64).sum::<u64>();
+        bounds.bytes += batch.iter().map(|e| e.size() as u64).sum::<u64>();
         Ok(first)
     }
 
@@ -64,6 +64,7 @@ impl Writer {
         let keep_after = keep_after(&self.connection, bounds, retention, now)?;
         let count = keep_after.since(bounds.floor).min(limit);
         if count == 0 {
+            self.give_back_pages()?;
             return Ok(0);
         }
         let through = bounds.floor.plus(count);
@@ -83,20 +84,37 @@ impl Writer {
         Ok(count)
     }
 
-    /// Gives pages that hold nothing any more back to the disk, a few at a time.
+    /// Gives pages that hold nothing any more back to the disk, a step at a
+    /// time. Some stay, for the events that come next.
     fn give_back_pages(&self) -> rusqlite::Result<()> {
-        let mut statement = self
+        const STAY: i64 = 1_000;
+        const STEP: i64 = 1_000;
+        let free: i64 = self
             .connection
-            .prepare_cached("PRAGMA incremental_vacuum(1000)")?;
+            .pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        let pages = (free - STAY).min(STEP);
+        if pages <= 0 {
+            return Ok(());
+        }
+        let vacuum = format!("PRAGMA incremental_vacuum({pages})");
+        let mut statement = self.connection.prepare(&vacuum)?;
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}
         Ok(())
     }
 
-    pub(super) fn probe(&mut self) -> rusqlite::Result<()> {
-        let transaction = self.begin()?;
-        transaction.execute("UPDATE log SET epoch = epoch", [])?;
-        transaction.commit()
+    pub(super) fn probe(&mut self, bytes: usize) -> rusqlite::Result<()> {
+        let mut fill = |bytes: usize| {
+            let transaction = self.begin()?;
+            transaction.execute(
+                "UPDATE probe SET filler = zeroblob(?1)",
+                [int(bytes as u64)],
+            )?;
+            transaction.commit()
+        };
+        let filled = fill(bytes);
+        // Also when that failed: an earlier probe may have been left behind.
+        fill(0).and(filled)
     }
 
     /// Puts everything into the main file, synced.
