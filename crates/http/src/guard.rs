@@ -45,6 +45,10 @@ impl GuardConfig {
             );
             return Err((StatusCode::FORBIDDEN, detail));
         }
+        if is_embedded_elsewhere(headers) {
+            let detail = "pages of other sites may not embed what this server answers";
+            return Err((StatusCode::FORBIDDEN, detail.to_owned()));
+        }
         for origin in headers.get_all(header::ORIGIN) {
             if !self.allows_origin(origin, Some(&host)) {
                 let detail = "this Origin is not allowed; allowed_origins in the configuration names those that are";
@@ -101,7 +105,8 @@ impl GuardConfig {
         let authority = origin
             .strip_prefix("http://")
             .or_else(|| origin.strip_prefix("https://"))
-            .and_then(|rest| rest.parse::<Authority>().ok());
+            .and_then(|rest| rest.parse::<Authority>().ok())
+            .filter(has_no_userinfo);
         if host.is_some() && host == authority.as_ref() {
             return true;
         }
@@ -116,6 +121,16 @@ impl GuardConfig {
     }
 }
 
+/// Whether a page of another site has a browser fetch this as an image, a
+/// script and the like, for which it sends no Origin (Fetch Metadata, section 2).
+/// Following a link is not that.
+fn is_embedded_elsewhere(headers: &HeaderMap) -> bool {
+    let is = |name: &str, value: &str| headers.get(name).is_some_and(|v| v == value);
+    is("sec-fetch-site", "cross-site")
+        && !is("sec-fetch-mode", "navigate")
+        && !headers.contains_key(header::ORIGIN)
+}
+
 /// The host that a request is for: of its target if that has one (RFC 9112,
 /// section 3.2.2), else of the Host header. None if that is not one authority.
 fn host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
@@ -124,10 +139,16 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     if hosts.next().is_some() {
         return None;
     }
-    match uri.authority() {
-        Some(authority) => Some(authority.clone()),
-        None => host?.to_str().ok()?.parse().ok(),
-    }
+    let authority: Authority = match uri.authority() {
+        Some(authority) => authority.clone(),
+        None => host?.to_str().ok()?.parse().ok()?,
+    };
+    has_no_userinfo(&authority).then_some(authority)
+}
+
+/// Browsers never send it here (RFC 9110, section 4.2.4), others mean to deceive.
+fn has_no_userinfo(authority: &Authority) -> bool {
+    !authority.as_str().contains('@')
 }
 
 fn is_localhost(host: &str) -> bool {
@@ -183,7 +204,13 @@ mod tests {
         ] {
             check(&guard, host, None, 403);
         }
-        for host in ["", "a b", "http://localhost"] {
+        for host in [
+            "",
+            "a b",
+            "http://localhost",
+            "user@localhost",
+            "localhost@evil.test",
+        ] {
             check(&guard, host, None, 400);
         }
     }
@@ -228,6 +255,7 @@ mod tests {
             "http://localhost.evil.test",
             "file://",
             "http://192.0.2.1",
+            "http://evil.test@localhost",
             "",
         ] {
             check(&guard, "localhost:8005", Some(origin), 403);
@@ -235,6 +263,60 @@ mod tests {
         // A page that this server itself served, wherever it is reached.
         check(&guard, "192.0.2.1:8005", Some("http://192.0.2.1:8005"), 200);
         check(&guard, "192.0.2.1:8005", Some("http://192.0.2.1:9000"), 403);
+    }
+
+    #[test]
+    fn what_other_sites_embed_is_refused_and_links_are_not() {
+        let check = |headers: &[(&'static str, &'static str)], expected: bool| {
+            let mut map = HeaderMap::new();
+            map.insert(header::HOST, "localhost".parse().unwrap());
+            for (name, value) in headers {
+                map.insert(*name, value.parse().unwrap());
+            }
+            let passes = GuardConfig::default()
+                .check(&Uri::from_static("/"), &map)
+                .is_ok();
+            assert_eq!(passes, expected, "{headers:?}");
+        };
+        check(
+            &[
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-mode", "no-cors"),
+            ],
+            false,
+        );
+        check(&[("sec-fetch-site", "cross-site")], false);
+        check(
+            &[
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-mode", "navigate"),
+            ],
+            true,
+        );
+        check(
+            &[
+                ("sec-fetch-site", "same-origin"),
+                ("sec-fetch-mode", "no-cors"),
+            ],
+            true,
+        );
+        let cors = ("sec-fetch-mode", "cors");
+        check(
+            &[
+                ("sec-fetch-site", "cross-site"),
+                cors,
+                ("origin", "http://localhost:1"),
+            ],
+            true,
+        );
+        check(
+            &[
+                ("sec-fetch-site", "cross-site"),
+                cors,
+                ("origin", "http://evil.test"),
+            ],
+            false,
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use notification_event::Timestamp;
 use notification_hub::Hub;
@@ -9,6 +9,9 @@ use crate::{GuardConfig, StreamConfig};
 
 /// The largest body that is read, in bytes.
 pub(crate) const MAX_BODY: usize = 1 << 20;
+
+/// How long a client may take to send a body.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the doors are told about the server they belong to.
 #[derive(Clone, Debug)]

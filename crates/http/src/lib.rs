@@ -7,7 +7,7 @@
 //! - [`plain_stream`] is the event stream alone, for another crate to serve on
 //!   a path that it shares.
 //! - [`serve`] accepts connections until it is told to stop, and then lets them
-//!   finish.
+//!   finish. `peer.rs` tells peers that are gone from those that do not read.
 //! - `query.rs` reads query parameters, strictly; `problem.rs` is what every
 //!   refusal looks like.
 //!
@@ -20,6 +20,7 @@ mod health;
 mod http;
 mod json;
 mod metrics;
+mod peer;
 mod problem;
 mod publish;
 mod query;

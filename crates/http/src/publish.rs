@@ -1,14 +1,16 @@
-use axum::extract::rejection::BytesRejection;
+use axum::body::{Body, HttpBody};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use notification_event::{Draft, EventId, Invalid, Timestamp};
 use notification_hub::Published;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::http::Http;
+use crate::http::{BODY_TIMEOUT, Http, MAX_BODY};
 use crate::json::json;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -39,13 +41,13 @@ pub(crate) async fn events(
     State(http): State<Http>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, Problem> {
     Query::new(query.as_deref())
         .finish()
         .map_err(Problem::bad_query)?;
     check_media_type(&headers)?;
-    let body = read(body)?;
+    let body = read(body).await?;
     let value: Value = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not JSON: {error}")))?;
     let is_array = value.is_array();
@@ -62,15 +64,17 @@ pub(crate) async fn events(
 /// `POST /v1/topics/{topic}`: the body is the message of a notification.
 pub(crate) async fn topic(
     State(http): State<Http>,
-    Path(topic): Path<String>,
+    topic: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, Problem> {
     Query::new(query.as_deref())
         .finish()
         .map_err(Problem::bad_query)?;
-    let message = String::from_utf8(read(body)?.into())
+    let Path(topic) =
+        topic.map_err(|_| Problem::unprocessable(Invalid::field("topic", "a topic in UTF-8")))?;
+    let message = String::from_utf8(read(body).await?.into())
         .map_err(|_| Problem::unprocessable(Invalid::field("message", "UTF-8 text")))?;
     let mut event = serde_json::json!({"type": "notification", "topic": topic, "message": message});
     for (header, field) in [("title", "title"), ("type", "notification_type")] {
@@ -104,25 +108,39 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let detail = format!("the body is larger than {} bytes", crate::http::MAX_BODY);
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+/// Reads a body whole, if it is not too large, nor too slow.
+async fn read(body: Body) -> Result<Bytes, Problem> {
+    let too_large = || {
+        let detail = format!("the body is larger than {MAX_BODY} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    };
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large());
+    }
+    let whole = Limited::new(body, MAX_BODY).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, whole).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Problem::bad_request(format!("the body broke off: {error}"))),
+        Err(_) => {
+            let detail = format!("the body took longer than {} s", BODY_TIMEOUT.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
         }
-        status => Problem::new(status, rejection.body_text()),
-    })
+    }
 }
 
 fn text_header(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get(&name) else {
-        return Ok(None);
+    let mut values = headers.get_all(&name).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return match headers.contains_key(&name) {
+            true => Err(Problem::unprocessable(Invalid::field(
+                name.as_str(),
+                "this header once",
+            ))),
+            false => Ok(None),
+        };
     };
-    match std::str::from_utf8(value.as_bytes()) {
-        Ok(text) => Ok(Some(text.to_owned())),
-        Err(_) => Err(Problem::unprocessable(Invalid::field(
-            name.as_str(),
-            "UTF-8 text",
-        ))),
-    }
+    let text = std::str::from_utf8(value.as_bytes());
+    let expected = |_| Problem::unprocessable(Invalid::field(name.as_str(), "UTF-8 text"));
+    text.map(|text| Some(text.to_owned())).map_err(expected)
 }

@@ -2,14 +2,14 @@ use std::convert::Infallible;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_service::Service;
 
-use crate::http::{Http, MAX_BODY};
+use crate::http::Http;
 use crate::problem::Problem;
 use crate::{events, health, metrics, publish, stream, welcome};
 
@@ -59,7 +59,6 @@ where
         .route("/metrics", get(metrics::metrics))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
         .route_service("/mcp", mcp.service)
         .with_state(http)
         .layer(cors)

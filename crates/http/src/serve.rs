@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use crate::peer::{PeerWatch, Socket};
+
 /// How connections are treated.
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
-    /// How long the kernel waits for a peer to confirm what was sent before it
-    /// gives the connection up.
+    /// How long a peer may fail to confirm what it was sent before the
+    /// connection is given up. Not how long it may not read.
     pub peer_timeout: Duration,
     /// How long a client may take to send the head of a request.
     pub head_timeout: Duration,
@@ -41,11 +43,7 @@ impl ServeConfig {
     fn tune(&self, socket: &TcpStream) -> std::io::Result<()> {
         // Small writes that wait for each other would add 40 ms to every event.
         socket.set_nodelay(true)?;
-        let options = SockRef::from(socket);
-        options.set_send_buffer_size(self.send_buffer)?;
-        #[cfg(target_os = "linux")]
-        options.set_tcp_user_timeout(Some(self.peer_timeout))?;
-        Ok(())
+        SockRef::from(socket).set_send_buffer_size(self.send_buffer)
     }
 }
 
@@ -83,15 +81,21 @@ pub async fn serve(
         killed: CancellationToken::new(),
         tasks: TaskTracker::new(),
     };
+    let mut accepting = true;
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((socket, peer)) => {
+                if !std::mem::replace(&mut accepting, true) {
+                    tracing::info!("connections can be accepted again");
+                }
                 if let Err(error) = connections.serve(socket) {
                     tracing::debug!(%peer, %error, "connection gone before it began");
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "cannot accept connections for the moment");
+                if std::mem::replace(&mut accepting, false) {
+                    tracing::error!(%error, "cannot accept connections for the moment");
+                }
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
@@ -107,6 +111,8 @@ impl Connections {
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             router.clone().call(request.map(Body::new))
         });
+        let watched = Socket::of(&socket);
+        let mut watch = PeerWatch::new(self.config.peer_timeout);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.head_timeout)
@@ -115,18 +121,29 @@ impl Connections {
         let (stopping, killed) = (self.stopping.clone(), self.killed.clone());
         self.tasks.spawn(async move {
             let mut connection = std::pin::pin!(connection);
-            let finished = tokio::select! {
-                finished = connection.as_mut() => finished,
-                () = stopping.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::select! {
-                        finished = connection => finished,
-                        () = killed.cancelled() => Ok(()),
+            let mut looks = tokio::time::interval(watch.interval());
+            let mut is_stopping = false;
+            loop {
+                tokio::select! {
+                    finished = connection.as_mut() => {
+                        if let Err(error) = finished {
+                            tracing::debug!(%error, "connection ended");
+                        }
+                        break;
+                    }
+                    () = stopping.cancelled(), if !is_stopping => {
+                        is_stopping = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    () = killed.cancelled() => break,
+                    _ = looks.tick() => {
+                        let confirmation = watched.confirmation();
+                        if confirmation.is_some_and(|c| watch.is_gone(Instant::now(), c)) {
+                            tracing::info!("connection given up: its peer confirms nothing");
+                            break;
+                        }
                     }
                 }
-            };
-            if let Err(error) = finished {
-                tracing::debug!(%error, "connection ended");
             }
         });
         Ok(())
@@ -160,17 +177,12 @@ mod tests {
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (_client, (socket, _)) = (client.unwrap(), accepted.unwrap());
         let config = ServeConfig {
-            peer_timeout: Duration::from_secs(7),
             send_buffer: 32 << 10,
             ..ServeConfig::default()
         };
         config.tune(&socket).unwrap();
         let options = SockRef::from(&socket);
         assert!(socket.nodelay().unwrap());
-        assert_eq!(
-            options.tcp_user_timeout().unwrap(),
-            Some(Duration::from_secs(7))
-        );
         // Linux doubles what it is asked for, to have room for its own data.
         assert_eq!(options.send_buffer_size().unwrap(), 64 << 10);
     }

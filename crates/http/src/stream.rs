@@ -76,7 +76,10 @@ fn accepts_event_stream(headers: &HeaderMap) -> bool {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|range| range.split(';').next())
-            .any(|range| matches!(range.trim(), "text/event-stream" | "text/*" | "*/*"))
+            .any(|range| {
+                let takes = ["text/event-stream", "text/*", "*/*"];
+                takes.iter().any(|t| range.trim().eq_ignore_ascii_case(t))
+            })
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
@@ -200,6 +203,7 @@ mod tests {
         check(Some("text/event-stream"), true);
         check(Some("application/json, text/event-stream;q=0.5"), true);
         check(Some("text/*"), true);
+        check(Some("Text/Event-Stream"), true);
         check(Some("application/json"), false);
         check(Some("text/html"), false);
     }

@@ -40,7 +40,7 @@ impl Arguments {
         errors.dedup_by(|a, b| a.field == b.field);
         match arguments {
             Value::Object(arguments) if errors.is_empty() => Ok(arguments),
-            _ => Err(Invalid { errors }),
+            _ => Err(Invalid { errors, unnamed: 0 }),
         }
     }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -6,6 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::BoxError;
 use crate::refusal::Refusal;
+
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One JSON-RPC message of a client, of which the frame has been checked: a
 /// request, or a notification if it has no id.
@@ -93,11 +98,16 @@ impl Message {
             }
         }
         let params = message.remove("params").unwrap_or_default();
+        // A request is answered; a notification is not, it is only refused.
+        let misfit = match id {
+            Some(_) => Refusal::invalid_params,
+            None => Refusal::invalid_request,
+        };
         if !(params.is_null() || params.is_object()) {
-            return Err(Refusal::invalid_params("`params` must be an object"));
+            return Err(misfit("`params` must be an object"));
         }
         if params.get("_meta").is_some_and(|meta| !meta.is_object()) {
-            return Err(Refusal::invalid_params("`_meta` must be an object"));
+            return Err(misfit("`_meta` must be an object"));
         }
         Ok(Self {
             jsonrpc: "2.0",
@@ -146,12 +156,17 @@ where
     if body.size_hint().lower() > Message::MAX_BODY as u64 {
         return Err(too_large());
     }
-    match Limited::new(body, Message::MAX_BODY).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => Err(Refusal::http(
+    let whole = Limited::new(body, Message::MAX_BODY).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, whole).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Refusal::http(
             StatusCode::BAD_REQUEST,
-            format!("the body could not be read: {error}"),
+            format!("the body broke off: {error}"),
+        )),
+        Err(_) => Err(Refusal::http(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the body took longer than {} s", BODY_TIMEOUT.as_secs()),
         )),
     }
 }

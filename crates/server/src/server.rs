@@ -8,7 +8,7 @@ use notification_http::{GuardConfig, Http, HttpConfig, ServeConfig, StreamConfig
 use notification_hub::{Hub, HubConfig};
 use notification_log::{EventLog, MemoryLog, OpenError, Retention, SqliteLog, Sync};
 use notification_mcp::{Mcp, McpConfig};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Config, DataDir, Durability};
@@ -60,7 +60,7 @@ impl Server {
             address: config.bind,
             source,
         };
-        let listener = TcpListener::bind(config.bind).await.map_err(listen)?;
+        let listener = bind(config.bind).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let data_dir = data_dir(&config)?;
         let log = open_log(data_dir.as_deref(), config.durability)?;
@@ -169,6 +169,22 @@ impl Server {
         }
         tracing::info!("stopped");
     }
+}
+
+/// How many connections may wait to be accepted: thousands come at once when
+/// they were cut off together. The system has a bound of its own.
+const BACKLOG: u32 = 4_096;
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // On Windows this would let another process take the address over.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn data_dir(config: &Config) -> Result<Option<PathBuf>, StartError> {

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -82,7 +83,7 @@ impl Layers {
 
     pub(super) fn add_environment(
         &mut self,
-        variables: impl IntoIterator<Item = (String, String)>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<(), ConfigError> {
         let names: BTreeMap<String, String> = self
             .values
@@ -90,8 +91,12 @@ impl Layers {
             .map(|key| (key.replace('.', "_").to_uppercase(), key.clone()))
             .collect();
         for (variable, text) in variables {
+            let variable = variable.to_string_lossy().into_owned();
             let Some(name) = variable.strip_prefix(ENV_PREFIX) else {
                 continue;
+            };
+            let Ok(text) = text.into_string() else {
+                return Err(ConfigError::NotText(variable));
             };
             match names.get(name) {
                 Some(key) => {

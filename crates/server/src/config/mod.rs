@@ -3,6 +3,7 @@
 mod layers;
 mod value;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub struct Config {
     pub data_dir: DataDir,
     pub durability: Durability,
     pub insecure_no_auth: bool,
+    #[serde(deserialize_with = "value::hosts")]
     pub allowed_hosts: Vec<String>,
     #[serde(deserialize_with = "value::origins")]
     pub allowed_origins: Origins,
@@ -120,6 +122,9 @@ pub enum ConfigError {
         /// Every setting there is.
         known: Vec<String>,
     },
+    /// A variable of the environment is not text.
+    #[error("the environment variable {0} is not UTF-8")]
+    NotText(String),
     /// A setting cannot have this value.
     #[error("{key} = {value}, set by {origin}: {detail}")]
     BadValue {
@@ -148,7 +153,7 @@ impl Config {
     /// Reads the settings: flags before environment before file before defaults.
     pub fn load(
         file: Option<&Path>,
-        environment: impl IntoIterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
         flags: impl IntoIterator<Item = Flag>,
     ) -> Result<Self, ConfigError> {
         let mut layers = Layers::new();
@@ -199,7 +204,7 @@ mod tests {
         path.write_all(file.as_bytes()).unwrap();
         let environment = environment
             .iter()
-            .map(|(k, v)| (format!("NOTIFICATION_SERVER_{k}"), v.to_string()));
+            .map(|(k, v)| (format!("NOTIFICATION_SERVER_{k}").into(), v.into()));
         Config::load(Some(path.path()), environment, flags)
     }
 
@@ -329,7 +334,7 @@ mod tests {
         );
         check(
             load("allowed_hosts = [1]", &[], vec![]),
-            &["allowed_hosts = [1]", "string"],
+            &["allowed_hosts = [1]", "events.example.com"],
         );
         check(
             load("allowed_origins = [\"app.example.com\"]", &[], vec![]),
@@ -346,6 +351,10 @@ mod tests {
         check(
             load("[stream]\nretry_min_ms = 6000", &[], vec![]),
             &["stream.retry_min_ms = 6000", "retry_max_ms"],
+        );
+        check(
+            load("allowed_hosts = [\"http://a/\"]", &[], vec![]),
+            &["allowed_hosts", "events.example.com"],
         );
         let missing = Config::load(Some(Path::new("/nowhere.toml")), [], []);
         check(missing, &["cannot read the configuration /nowhere.toml"]);

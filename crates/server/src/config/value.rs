@@ -66,6 +66,15 @@ pub(super) fn data_dir<'de, D: Deserializer<'de>>(from: D) -> Result<DataDir, D:
     })
 }
 
+pub(super) fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let expected = || D::Error::custom("expected hosts such as events.example.com, or with a port");
+    let given = Vec::<String>::deserialize(from).map_err(|_| expected())?;
+    match given.iter().all(|host| is_authority(host)) {
+        true => Ok(given),
+        false => Err(expected()),
+    }
+}
+
 pub(super) fn origins<'de, D: Deserializer<'de>>(from: D) -> Result<Origins, D::Error> {
     let given = Vec::<String>::deserialize(from)?;
     if given.iter().any(|origin| origin == "*") {
@@ -139,5 +148,13 @@ fn is_origin(text: &str) -> bool {
     let authority = text
         .strip_prefix("http://")
         .or_else(|| text.strip_prefix("https://"));
-    authority.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']))
+    authority.is_some_and(is_authority)
+}
+
+/// A host, with or without a port.
+fn is_authority(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
 }
