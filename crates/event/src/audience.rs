@@ -38,6 +38,11 @@ impl Audience {
         client.is_some_and(|client| self.clients.contains(client))
     }
 
+    /// The clients in it.
+    pub fn iter(&self) -> impl Iterator<Item = &ClientId> {
+        self.clients.iter()
+    }
+
     /// How many bytes the names take.
     pub(crate) fn size(&self) -> usize {
         self.clients

@@ -101,13 +101,20 @@ fn body(subscription: Subscription, http: &Http) -> Body {
         connection_id: subscription.id().to_string(),
         client_count: http.hub.connections(),
     };
-    let writer = Writer {
-        opening: Some(format!("retry: {retry}\n{}", sse(&connected)).into()),
-        last_id: subscription.cursor(),
+    let mut writer = Writer {
+        opening: None,
         subscription,
+        told: None,
         heartbeat: config.heartbeat,
         ended: false,
     };
+    let mut opening = format!("retry: {retry}\n{}", sse(&connected));
+    if !writer.subscription.begins_with_gap() {
+        // Even if nothing is published before the connection breaks, the
+        // client then knows where it was.
+        opening += &writer.tell_cursor();
+    }
+    writer.opening = Some(opening.into());
     let chunks = stream::unfold(writer, async |mut writer| {
         let chunk = writer.next().await?;
         Some((Ok::<_, std::convert::Infallible>(chunk), writer))
@@ -120,8 +127,8 @@ fn body(subscription: Subscription, http: &Http) -> Body {
 struct Writer {
     opening: Option<Bytes>,
     subscription: Subscription,
-    /// The cursor that the client has.
-    last_id: Cursor,
+    /// The cursor that the client was told last.
+    told: Option<Cursor>,
     heartbeat: Duration,
     ended: bool,
 }
@@ -142,7 +149,7 @@ impl Writer {
         };
         Some(match delivery {
             Delivery::Events(frames) => {
-                self.last_id = self.subscription.cursor();
+                self.told = Some(self.subscription.cursor());
                 match frames.as_slice() {
                     [frame] => frame.sse().clone(),
                     frames => {
@@ -155,24 +162,31 @@ impl Writer {
                     }
                 }
             }
-            Delivery::Gap { cursor, reason } => sse(&Status::Gap { cursor, reason }).into(),
+            Delivery::Gap { cursor, reason } => {
+                let gap = sse(&Status::Gap { cursor, reason });
+                (gap + &self.tell_cursor()).into()
+            }
             Delivery::Closing => self.end("the server is shutting down"),
             Delivery::Failed(_) => self.end("the log cannot be read"),
         })
     }
 
     /// A comment. If events passed by that this stream did not want, it brings
-    /// their cursor along: an `id:` without `data:` makes no event, and a
-    /// client that comes back with it does not have them searched again.
+    /// their cursor along, so that a client that comes back with it does not
+    /// have them searched again.
     fn heartbeat(&mut self) -> Bytes {
-        let cursor = self.subscription.cursor();
-        match cursor == self.last_id {
+        match self.told == Some(self.subscription.cursor()) {
             true => Bytes::from_static(b":\n\n"),
-            false => {
-                self.last_id = cursor;
-                format!(":\nid: {cursor}\n\n").into()
-            }
+            false => format!(":\n{}", self.tell_cursor()).into(),
         }
+    }
+
+    /// An `id:` without `data:` makes no event, and is where the client resumes
+    /// (WHATWG HTML, section 9.2.6).
+    fn tell_cursor(&mut self) -> String {
+        let cursor = self.subscription.cursor();
+        self.told = Some(cursor);
+        format!("id: {cursor}\n\n")
     }
 
     fn end(&mut self, reason: &'static str) -> Bytes {

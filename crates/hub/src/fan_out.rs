@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use notification_event::{ClientId, Filter, Pattern, Position};
 use tokio::sync::watch;
 
-use crate::group::{Group, Offer};
+use crate::group::Group;
 use crate::router::Router;
 use crate::tail::Tail;
 use crate::{Frame, HubConfig};
@@ -63,20 +63,20 @@ impl FanOut {
         let mut to_wake: Vec<Arc<Group>> = Vec::new();
         let mut state = self.state();
         let counts = frames.into_iter().map(|frame| {
-            state.close_hole_before(frame.position);
+            if state.close_hole_before(frame.position) {
+                to_wake.extend(state.groups.values().cloned());
+            }
             let mut subscribers = 0;
             let mut in_rings = Vec::new();
             state.router.find(&frame.head.topic, |group| {
-                if let Offer::Taken(count) = group.offer(&frame) {
-                    subscribers += count;
+                if let Some(taken) = group.offer(&frame) {
+                    subscribers += taken.subscribers;
+                    if taken.is_first {
+                        to_wake.push(group.clone());
+                    }
                     in_rings.push(group.clone());
                 }
             });
-            for group in &in_rings {
-                if !to_wake.iter().any(|other| Arc::ptr_eq(other, group)) {
-                    to_wake.push(group.clone());
-                }
-            }
             state.tail.push(frame, in_rings);
             subscribers
         });
@@ -141,15 +141,17 @@ impl State {
 
     /// A commit that was reported as failed may turn out to have succeeded.
     /// Its events are in the log but were handed to nobody, so everyone has to
-    /// go to the log for them.
-    fn close_hole_before(&mut self, position: Position) {
+    /// go to the log for them. True if there was such a hole.
+    fn close_hole_before(&mut self, position: Position) -> bool {
         let before = Position(position.0 - 1);
-        if self.tail.head() < before {
+        let is_hole = self.tail.head() < before;
+        if is_hole {
             self.tail.restart_at(before);
             for group in self.groups.values() {
                 group.forget_through(before);
             }
         }
+        is_hole
     }
 }
 
@@ -158,5 +160,32 @@ fn patterns(filter: &Filter) -> Vec<Pattern> {
     match filter.topics.is_empty() {
         true => vec!["**".parse().expect("a pattern")],
         false => filter.topics.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_filters_share_a_group_which_goes_with_its_last_subscriber() {
+        let fan_out = FanOut::new(Position::START, &HubConfig::default());
+        let filter = |topics: &[&str]| Filter {
+            topics: topics.iter().map(|topic| topic.parse().unwrap()).collect(),
+            ..Filter::default()
+        };
+        let one = fan_out.join(filter(&["b", "a", "b"]).normalized(), None);
+        let same = fan_out.join(filter(&["a", "b"]).normalized(), None);
+        let other = fan_out.join(filter(&["a"]).normalized(), None);
+        assert!(Arc::ptr_eq(&one.group, &same.group));
+        assert!(!Arc::ptr_eq(&one.group, &other.group));
+        for membership in [one, same, other] {
+            fan_out.leave(&membership.group, None);
+        }
+        let state = fan_out.state();
+        assert!(state.groups.is_empty());
+        state
+            .router
+            .find(&"a".parse().unwrap(), |_| panic!("nobody is left"));
     }
 }

@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use notification_event::{Cursor, Epoch, Head, Position};
+use notification_event::{ClientId, Cursor, Epoch, Head, Position};
 use notification_log::Entry;
 
 /// An event as it is written to receivers: made once, shared by all of them.
@@ -36,6 +36,12 @@ impl Frame {
             json,
             size,
         }
+    }
+
+    /// Whether a subscriber that is `client`, or nobody in particular, may have it.
+    pub(crate) fn is_for(&self, client: Option<&ClientId>) -> bool {
+        let audience = self.head.audience.as_ref();
+        audience.is_none_or(|audience| audience.includes(client))
     }
 
     /// The event in `text/event-stream` form: `id:` with its cursor, `data:`

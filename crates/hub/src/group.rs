@@ -21,17 +21,19 @@ struct Ring {
     /// Every frame after this position that the group wants is in `frames`.
     complete_after: Position,
     frames: VecDeque<Arc<Frame>>,
+    /// There are frames of which the subscribers have not been told.
+    to_wake: bool,
     subscribers: usize,
     /// How many of the subscribers are each client.
     clients: HashMap<ClientId, usize>,
 }
 
-/// How many subscribers a frame was offered to.
-pub(crate) enum Offer {
-    /// As many, who find it in the ring.
-    Taken(usize),
-    /// None: the group does not want it, nobody it is for is here, or it has it.
-    Declined,
+/// A frame that went into the ring.
+pub(crate) struct Taken {
+    /// How many subscribers find it there.
+    pub(crate) subscribers: usize,
+    /// Whether it is the first since they were woken, so that they have to be again.
+    pub(crate) is_first: bool,
 }
 
 impl Group {
@@ -42,6 +44,7 @@ impl Group {
             ring: Mutex::new(Ring {
                 complete_after: head,
                 frames: VecDeque::new(),
+                to_wake: false,
                 subscribers: 0,
                 clients: HashMap::new(),
             }),
@@ -75,9 +78,10 @@ impl Group {
 
     /// Puts a frame whose topic is wanted into the ring, if the rest of it is
     /// wanted too. Wakes nobody yet: see [`Group::wake`].
-    pub(crate) fn offer(&self, frame: &Arc<Frame>) -> Offer {
+    /// None if it is not, if nobody it is for is here, or if it is there already.
+    pub(crate) fn offer(&self, frame: &Arc<Frame>) -> Option<Taken> {
         if !self.filter.matches_apart_from_topic(&frame.head) {
-            return Offer::Declined;
+            return None;
         }
         let mut ring = self.ring();
         let subscribers = match &frame.head.audience {
@@ -90,14 +94,19 @@ impl Group {
             .back()
             .is_some_and(|newest| newest.position >= frame.position);
         if subscribers == 0 || has_it {
-            return Offer::Declined;
+            return None;
         }
         ring.frames.push_back(frame.clone());
-        Offer::Taken(subscribers)
+        let is_first = !std::mem::replace(&mut ring.to_wake, true);
+        Some(Taken {
+            subscribers,
+            is_first,
+        })
     }
 
     /// Wakes the subscribers, because there are frames up to `newest`.
     pub(crate) fn wake(&self, newest: Position) {
+        self.ring().to_wake = false;
         self.newest.send_replace(newest);
     }
 
@@ -148,10 +157,9 @@ impl Group {
 
 impl Ring {
     fn members_of(&self, audience: &Audience) -> usize {
-        let members = self
-            .clients
+        let connections = audience
             .iter()
-            .filter(|(client, _)| audience.includes(Some(client)));
-        members.map(|(_, connections)| connections).sum()
+            .filter_map(|client| self.clients.get(client));
+        connections.sum()
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use notification_event::{ClientId, Cursor, Draft, Event, EventId, Filter, Timestamp};
-use notification_log::{Bounds, EventLog, LogError, PageLimit, Retention};
+use notification_log::{Bounds, EventLog, LogError, Retention};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -12,8 +12,7 @@ use crate::health::Health;
 use crate::keeper::Keeper;
 use crate::publisher::Publisher;
 use crate::shared::Shared;
-use crate::subscription::is_for;
-use crate::{Frame, Metrics, PublishError, Start, Subscription};
+use crate::{EventPage, Metrics, PageRequest, PublishError, Start, Subscription, page};
 
 /// How a hub works.
 #[derive(Clone, Debug)]
@@ -66,28 +65,6 @@ pub struct Subscribe {
     pub start: Start,
 }
 
-/// Which part of the log is wanted.
-#[derive(Clone, Debug)]
-pub struct PageRequest {
-    /// Which events, for whom, from where on.
-    pub subscribe: Subscribe,
-    /// How many at most. There may be fewer, because a page is bounded in bytes, too.
-    pub limit: usize,
-}
-
-/// A part of the log, as one reader sees it.
-#[derive(Debug)]
-pub struct EventPage {
-    /// The events, in order.
-    pub frames: Vec<Arc<Frame>>,
-    /// Where to read on.
-    pub cursor: Cursor,
-    /// Whether there is more after the cursor right now.
-    pub has_more: bool,
-    /// Whether events between the start and the first of these are gone.
-    pub truncated: bool,
-}
-
 impl Hub {
     /// Begins to serve what `log` holds. Needs a tokio runtime.
     pub fn new(log: Arc<dyn EventLog>, config: HubConfig) -> Self {
@@ -114,6 +91,7 @@ impl Hub {
         };
         tasks.spawn(keeper.run(closing.clone()));
         let shared = Shared {
+            epoch: log.bounds().epoch,
             log,
             fan_out,
             connections,
@@ -163,56 +141,7 @@ impl Hub {
     /// filter that little matches a page may have few events, or none, and
     /// still have more after it.
     pub async fn page(&self, request: PageRequest) -> Result<EventPage, LogError> {
-        const LOOK_AT: u64 = 10_000;
-        const MAX_BYTES: usize = 1 << 20;
-        let Subscribe {
-            filter,
-            client,
-            start,
-        } = request.subscribe;
-        let bounds = self.shared.log.bounds();
-        let place = start.find(&*self.shared.log).await?;
-        let start = place.position.unwrap_or(bounds.head);
-        let mut truncated = place.gap.is_some();
-        let mut position = start;
-        let mut frames: Vec<Arc<Frame>> = Vec::new();
-        let mut bytes = 0;
-        let mut full = false;
-        while !full && position < bounds.head && position.since(start) < LOOK_AT {
-            let limit = PageLimit {
-                events: 512,
-                bytes: 1 << 20,
-            };
-            let page = self.shared.read(position, limit).await?;
-            if position < page.floor {
-                truncated = true;
-                position = page.floor;
-            }
-            for frame in page.frames {
-                let wanted = filter.matches(&frame.head) && is_for(&frame, client.as_ref());
-                if wanted {
-                    bytes += frame.size();
-                    full = frames.len() == request.limit || !frames.is_empty() && bytes > MAX_BYTES;
-                    if full {
-                        break;
-                    }
-                }
-                position = frame.position;
-                if wanted {
-                    frames.push(frame);
-                }
-            }
-        }
-        let cursor = Cursor {
-            epoch: bounds.epoch,
-            position,
-        };
-        Ok(EventPage {
-            frames,
-            cursor,
-            has_more: position < self.shared.log.bounds().head,
-            truncated,
-        })
+        page::read(&self.shared, request).await
     }
 
     /// How many streams are open.

@@ -31,15 +31,20 @@ impl Keeper {
     pub(crate) async fn run(self, closing: CancellationToken) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pruning = true;
         while closing.run_until_cancelled(ticks.tick()).await.is_some() {
             self.connections.look_for_slow_readers();
-            // Before the probe: what retention removes is room for what comes.
-            let looked_after = async {
-                self.log.check().await?;
-                self.prune(&closing).await
-            };
-            if let Err(error) = looked_after.await {
+            if let Err(error) = self.log.check().await {
                 self.health.failed(&error);
+            }
+            // Before the probe: what retention removes is room for what comes.
+            // Its own failure says nothing about publishing.
+            match self.prune(&closing).await {
+                Ok(()) => pruning = true,
+                Err(error) if std::mem::replace(&mut pruning, false) => {
+                    tracing::warn!(%error, "retention cannot remove events for the moment");
+                }
+                Err(_) => {}
             }
             self.probe_if_failed().await;
         }

@@ -26,6 +26,7 @@ mod health;
 mod hub;
 mod keeper;
 mod metrics;
+mod page;
 mod publisher;
 mod router;
 mod shared;
@@ -34,8 +35,9 @@ mod subscription;
 mod tail;
 
 pub use frame::Frame;
-pub use hub::{EventPage, Hub, HubConfig, PageRequest, Published, Subscribe};
+pub use hub::{Hub, HubConfig, Published, Subscribe};
 pub use metrics::Metrics;
+pub use page::{EventPage, PageRequest};
 pub use publisher::PublishError;
 pub use start::Start;
 pub use subscription::{Delivery, Subscription};

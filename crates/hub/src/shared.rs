@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use notification_event::Position;
-use notification_log::{Bounds, EventLog, LogError, Page, PageLimit};
+use notification_event::{Epoch, Position};
+use notification_log::{EventLog, LogError, Page, PageLimit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +15,7 @@ use crate::{Frame, Metrics};
 /// What the hub's handles and subscriptions share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    pub(crate) epoch: Epoch,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) fan_out: Arc<FanOut>,
     pub(crate) connections: Arc<Connections>,
@@ -48,13 +49,13 @@ impl Shared {
                 frames,
             });
         }
-        let Bounds { epoch, head, .. } = self.log.bounds();
+        let head = self.log.bounds().head;
         let page = self.log.read(after, limit).await?;
         check_dense(after.max(page.floor), head, &page)?;
         let frames = page
             .entries
             .into_iter()
-            .map(|entry| Arc::new(Frame::new(epoch, entry)));
+            .map(|entry| Arc::new(Frame::new(self.epoch, entry)));
         Ok(FramePage {
             floor: page.floor,
             frames: frames.collect(),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use notification_event::{ClientId, Cursor, Epoch, GapReason, Position};
+use notification_event::{ClientId, Cursor, GapReason, Position};
 use notification_log::{LogError, PageLimit};
 
 use uuid::Uuid;
@@ -87,9 +87,15 @@ impl Subscription {
     /// wanted. It moves on in quiet times, too.
     pub fn cursor(&self) -> Cursor {
         Cursor {
-            epoch: self.epoch(),
+            epoch: self.hub.epoch,
             position: self.position,
         }
+    }
+
+    /// Whether the next thing it says is that events may be missing, so that
+    /// its cursor is not yet where the reader should resume.
+    pub fn begins_with_gap(&self) -> bool {
+        self.gap.is_some()
     }
 
     /// Waits for what comes next. Dropping the future loses nothing.
@@ -145,6 +151,9 @@ impl Subscription {
                 self.hub.metrics.delivered.inc_by(frames.len() as u64);
                 return Delivery::Events(frames);
             }
+            // Passing over what is not wanted may take long, and has nothing to
+            // wait for if it is in memory.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -157,7 +166,7 @@ impl Subscription {
         let mut position = self.position;
         let client = self.client.as_ref();
         self.membership.group.read(self.position, |frame| {
-            let wanted = is_for(frame, client);
+            let wanted = frame.is_for(client);
             if wanted && !batch.push(frame) {
                 return false;
             }
@@ -181,7 +190,7 @@ impl Subscription {
         let mut batch = Batch::default();
         for frame in page.frames {
             let wanted = self.membership.group.filter.matches(&frame.head)
-                && is_for(&frame, self.client.as_ref());
+                && frame.is_for(self.client.as_ref());
             if wanted && !batch.push(&frame) {
                 break;
             }
@@ -202,10 +211,6 @@ impl Subscription {
         self.position = position;
         self.connection.moved_to(position);
     }
-
-    fn epoch(&self) -> Epoch {
-        self.hub.log.bounds().epoch
-    }
 }
 
 impl Drop for Subscription {
@@ -215,11 +220,6 @@ impl Drop for Subscription {
             .fan_out
             .leave(&self.membership.group, self.client.as_ref());
     }
-}
-
-pub(crate) fn is_for(frame: &Frame, client: Option<&ClientId>) -> bool {
-    let audience = frame.head.audience.as_ref();
-    audience.is_none_or(|audience| audience.includes(client))
 }
 
 #[derive(Default)]

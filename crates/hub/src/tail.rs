@@ -25,6 +25,13 @@ struct Slot {
     in_rings: Vec<Arc<Group>>,
 }
 
+impl Slot {
+    /// The frame, and two pointers for each ring it is in: there and back.
+    fn size(&self) -> usize {
+        self.frame.size() + self.in_rings.len() * 2 * size_of::<Arc<Group>>()
+    }
+}
+
 impl Tail {
     pub(crate) fn new(head: Position, max_events: usize, max_bytes: usize) -> Self {
         Self {
@@ -44,8 +51,9 @@ impl Tail {
     /// Adds the frame that follows the head.
     pub(crate) fn push(&mut self, frame: Arc<Frame>, in_rings: Vec<Arc<Group>>) {
         debug_assert_eq!(frame.position, self.head().plus(1));
-        self.bytes += frame.size();
-        self.slots.push_back(Slot { frame, in_rings });
+        let slot = Slot { frame, in_rings };
+        self.bytes += slot.size();
+        self.slots.push_back(slot);
         while self.slots.len() > self.max_events || self.bytes > self.max_bytes {
             self.pop();
         }
@@ -60,13 +68,13 @@ impl Tail {
     }
 
     fn pop(&mut self) {
-        let Some(Slot { frame, in_rings }) = self.slots.pop_front() else {
+        let Some(slot) = self.slots.pop_front() else {
             return;
         };
-        self.bytes -= frame.size();
-        self.complete_after = frame.position;
-        for group in in_rings {
-            group.forget_through(frame.position);
+        self.bytes -= slot.size();
+        self.complete_after = slot.frame.position;
+        for group in slot.in_rings {
+            group.forget_through(slot.frame.position);
         }
     }
 

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::Hooked;
 use notification_event::{Audience, Cursor, Draft, Filter, Position, Timestamp};
-use notification_hub::{Delivery, Hub, HubConfig, Published, Start, Subscribe, Subscription};
+use notification_hub::{
+    Delivery, EventPage, Hub, HubConfig, PageRequest, Published, Start, Subscribe, Subscription,
+};
 use notification_log::{EventLog, Retention};
 use proptest::prelude::*;
 use serde_json::json;
@@ -32,9 +34,7 @@ enum Step {
         to: Option<usize>,
     },
     Connect {
-        topics: Vec<usize>,
-        client: Option<usize>,
-        begin: Begin,
+        wanted: Wanted,
     },
     Read {
         reader: usize,
@@ -43,12 +43,23 @@ enum Step {
     Disconnect {
         reader: usize,
     },
+    Page {
+        wanted: Wanted,
+        limit: usize,
+    },
     Wait {
         turns: usize,
     },
     Keep {
         events: u64,
     },
+}
+
+#[derive(Clone, Debug)]
+struct Wanted {
+    topics: Vec<usize>,
+    client: Option<usize>,
+    begin: Begin,
 }
 
 #[derive(Clone, Debug)]
@@ -69,11 +80,17 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Begin::Beginning),
         (0..8usize).prop_map(|of| Begin::Resume { of }),
     ];
+    let patterns = prop::collection::vec(0..PATTERNS.len(), 0..3);
+    let wanted = (patterns, client(), begin).prop_map(|(topics, client, begin)| Wanted {
+        topics,
+        client,
+        begin,
+    });
     prop_oneof![
         4 => (prop::collection::vec(0..TOPICS.len(), 1..4), client())
             .prop_map(|(topics, to)| Step::Publish { topics, to }),
-        2 => (prop::collection::vec(0..PATTERNS.len(), 0..3), client(), begin)
-            .prop_map(|(topics, client, begin)| Step::Connect { topics, client, begin }),
+        2 => wanted.clone().prop_map(|wanted| Step::Connect { wanted }),
+        2 => (wanted, 1..6usize).prop_map(|(wanted, limit)| Step::Page { wanted, limit }),
         6 => (0..8usize, 0..12usize).prop_map(|(reader, patience)| Step::Read { reader, patience }),
         1 => (0..8usize).prop_map(|reader| Step::Disconnect { reader }),
         2 => (0..6usize).prop_map(|turns| Step::Wait { turns }),
@@ -136,13 +153,7 @@ impl Reader {
 
     /// Compares what it was told with what was published.
     fn check(&self, published: &[(Position, Draft)], up_to: Position, floor: Position) {
-        let client = self.subscribe.client.as_ref();
-        let filter = &self.subscribe.filter;
-        let wanted = |draft: &Draft| {
-            let topic =
-                filter.topics.is_empty() || filter.topics.iter().any(|p| p.matches(&draft.topic));
-            topic && draft.audience.as_ref().is_none_or(|a| a.includes(client))
-        };
+        let wanted = |draft: &Draft| is_wanted(&self.subscribe, draft);
         let nothing_missed = |after: Position, before: Position| {
             let missed = published
                 .iter()
@@ -172,6 +183,58 @@ impl Reader {
     }
 }
 
+impl Wanted {
+    /// None if it is to resume after a reader that there is not.
+    fn subscribe(&self, readers: &[Reader]) -> Option<Subscribe> {
+        let topics = self.topics.iter().map(|p| PATTERNS[*p].parse().unwrap());
+        Some(Subscribe {
+            filter: Filter {
+                topics: topics.collect(),
+                types: Vec::new(),
+            },
+            client: self.client.map(|c| CLIENTS[c].parse().unwrap()),
+            start: match self.begin {
+                Begin::Now => Start::Now,
+                Begin::Beginning => Start::Beginning,
+                Begin::Resume { of } => Start::After(readers.get(of)?.cursor),
+            },
+        })
+    }
+}
+
+fn is_wanted(subscribe: &Subscribe, draft: &Draft) -> bool {
+    let topics = &subscribe.filter.topics;
+    let topic = topics.is_empty() || topics.iter().any(|p| p.matches(&draft.topic));
+    let client = subscribe.client.as_ref();
+    topic && draft.audience.as_ref().is_none_or(|a| a.includes(client))
+}
+
+/// A page has all that was wanted between where it begins and its cursor. If it
+/// is truncated, it begins with its first event.
+fn check_page(
+    subscribe: &Subscribe,
+    limit: usize,
+    page: &EventPage,
+    published: &[(Position, Draft)],
+) {
+    let found: Vec<_> = page.frames.iter().map(|frame| frame.position).collect();
+    let begin = match (subscribe.start, page.truncated) {
+        (Start::After(cursor), false) => cursor.position,
+        _ => match found.first() {
+            Some(first) => Position(first.0 - 1),
+            None => return,
+        },
+    };
+    let there = published
+        .iter()
+        .filter(|(p, _)| *p > begin && *p <= page.cursor.position);
+    let expected = there
+        .filter(|(_, draft)| is_wanted(subscribe, draft))
+        .map(|(p, _)| *p);
+    assert_eq!(found, expected.collect::<Vec<_>>());
+    assert!(found.len() <= limit);
+}
+
 async fn turns(count: usize) {
     for _ in 0..count {
         tokio::task::yield_now().await;
@@ -187,6 +250,7 @@ async fn run(steps: Vec<Step>, pauses: Vec<usize>) {
     let hub = Hub::new(log.clone(), config);
     let mut publishing: Vec<(Vec<Draft>, JoinHandle<Vec<Published>>)> = Vec::new();
     let mut readers: Vec<Reader> = Vec::new();
+    let mut pages: Vec<(Subscribe, usize, EventPage)> = Vec::new();
 
     for step in steps {
         match step {
@@ -200,31 +264,19 @@ async fn run(steps: Vec<Step>, pauses: Vec<usize>) {
                 let task = tokio::spawn(async move { hub.publish(sent).await.unwrap() });
                 publishing.push((drafts, task));
             }
-            Step::Connect {
-                topics,
-                client,
-                begin,
-            } => {
-                let start = match begin {
-                    Begin::Now => Start::Now,
-                    Begin::Beginning => Start::Beginning,
-                    Begin::Resume { of } => match readers.get(of) {
-                        Some(reader) => Start::After(reader.cursor),
-                        None => continue,
-                    },
-                };
-                let subscribe = Subscribe {
-                    filter: Filter {
-                        topics: topics
-                            .iter()
-                            .map(|p| PATTERNS[*p].parse().unwrap())
-                            .collect(),
-                        types: Vec::new(),
-                    },
-                    client: client.map(|c| CLIENTS[c].parse().unwrap()),
-                    start,
-                };
-                readers.push(Reader::connect(&hub, subscribe).await);
+            Step::Connect { wanted } => {
+                if let Some(subscribe) = wanted.subscribe(&readers) {
+                    readers.push(Reader::connect(&hub, subscribe).await);
+                }
+            }
+            Step::Page { wanted, limit } => {
+                if let Some(subscribe) = wanted.subscribe(&readers) {
+                    let request = PageRequest {
+                        subscribe: subscribe.clone(),
+                        limit,
+                    };
+                    pages.push((subscribe, limit, hub.page(request).await.unwrap()));
+                }
             }
             Step::Read { reader, patience } => {
                 if let Some(reader) = readers.get_mut(reader) {
@@ -260,6 +312,10 @@ async fn run(steps: Vec<Step>, pauses: Vec<usize>) {
         .map(|(p, _)| p.0)
         .eq(1..=published.len() as u64);
     assert!(dense, "positions are dense");
+
+    for (subscribe, limit, page) in pages {
+        check_page(&subscribe, limit, &page, &published);
+    }
 
     hub.close().await;
     let bounds = log.bounds();

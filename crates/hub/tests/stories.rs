@@ -8,11 +8,11 @@ use std::time::Duration;
 use common::{Hooked, Moment};
 
 use futures_util::FutureExt;
-use notification_event::{Draft, Event, Filter, GapReason, Timestamp};
+use notification_event::{Draft, Event, Filter, GapReason, Position, Timestamp};
 use notification_hub::{
     Delivery, Hub, HubConfig, PageRequest, PublishError, Start, Subscribe, Subscription,
 };
-use notification_log::{EventLog, MemoryLog, Retention};
+use notification_log::{EventLog, LogError, MemoryLog, Retention};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -237,20 +237,36 @@ async fn open_streams_are_counted_truly() {
 }
 
 #[tokio::test]
-async fn a_hole_in_the_log_ends_a_stream_and_is_not_passed_over() {
+async fn events_that_were_thought_to_have_failed_reach_streams_that_wait() {
     let (hub, log) = hub(HubConfig::default());
-    // Appended past the hub, as a commit is that was thought to have failed.
-    let event = Event::new(draft("a"), Timestamp::from_millis(0));
-    log.append(Arc::new([event.encode()]), Timestamp::from_millis(0))
+    let mut reader = hub.subscribe(topics(&["a"])).await.unwrap();
+    assert!(is_idle(&mut reader));
+    let waiting = tokio::spawn(async move { events(&mut reader).await });
+    tokio::task::yield_now().await;
+    // Appended past the hub, as by a commit that was reported as failed.
+    let event = Event::new(draft("a"), Timestamp::from_millis(0)).encode();
+    log.append(Arc::new([event]), Timestamp::from_millis(0))
         .await
         .unwrap();
-    let mut reader = hub.subscribe(Subscribe::default()).await.unwrap();
-    publish(&hub, &["a"]).await;
-    assert_eq!(
-        events(&mut reader).await,
-        [1, 2],
-        "the event nobody was handed is in the log"
-    );
+    publish(&hub, &["b"]).await;
+    let got = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+    assert_eq!(got.expect("it is woken").unwrap(), [1]);
+}
+
+#[tokio::test]
+async fn a_hole_in_the_log_ends_a_stream_and_is_not_passed_over() {
+    let log = Hooked::new(async |_| {}).losing(Position(2));
+    let config = HubConfig {
+        tail_events: 1,
+        ..HubConfig::default()
+    };
+    let hub = Hub::new(Arc::new(log), config);
+    publish(&hub, &["a", "a", "a", "a"]).await;
+    let mut reader = hub.subscribe(from(Start::Beginning)).await.unwrap();
+    assert!(matches!(
+        reader.next().await,
+        Delivery::Failed(LogError::Damaged(_))
+    ));
 }
 
 #[tokio::test]

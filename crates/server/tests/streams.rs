@@ -71,6 +71,42 @@ fn a_stream_resumes_after_a_cursor() {
 }
 
 #[test]
+fn a_stream_that_has_seen_nothing_yet_misses_nothing() {
+    let mut server = server(&[]);
+    let mut stream = EventStream::open_unread(server.address(), "/mcp", &[]);
+    while stream.last_id().is_none() {
+        stream.read();
+    }
+    let resume = stream.last_id().unwrap().to_owned();
+    server.kill();
+    server.restart();
+    publish(&server, "while it was away");
+    let headers = [("Last-Event-ID", resume.as_str())];
+    let mut stream = EventStream::open(server.address(), "/mcp", &headers);
+    assert_eq!(messages(&stream.take(1)), ["while it was away"]);
+}
+
+#[test]
+fn a_gap_is_told_once() {
+    let server = server(&[]);
+    let other = [("Last-Event-ID", "0123abcd-7")];
+    let mut stream = EventStream::open(server.address(), "/mcp", &other);
+    assert_eq!(
+        stream.last_id(),
+        None,
+        "resuming now has to tell the gap again"
+    );
+    assert_eq!(stream.next().unwrap().data["status"], "gap");
+    while stream.last_id().is_none() {
+        stream.read();
+    }
+    let resume = [("Last-Event-ID", stream.last_id().unwrap())];
+    let mut stream = EventStream::open(server.address(), "/mcp", &resume);
+    publish(&server, "live");
+    assert_eq!(messages(&stream.take(1)), ["live"]);
+}
+
+#[test]
 fn a_stream_begins_where_it_is_asked_to() {
     let server = server(&[]);
     publish(&server, "one");
@@ -168,8 +204,9 @@ fn heartbeats_come_in_silence_and_bring_the_cursor_along() {
     let server = server(&["--config", config.to_str().unwrap()]);
     let mut stream = EventStream::open(server.address(), "/mcp?topic=quiet", &[]);
     stream.comment();
-    assert_eq!(stream.last_id(), None);
+    let before = stream.last_id().unwrap().to_owned();
     let cursor = publish(&server, "not for this stream");
+    assert_ne!(cursor, before);
     while stream.last_id() != Some(&cursor) {
         stream.comment();
     }

@@ -119,7 +119,8 @@ impl EventStream {
         self.connection.into_inner()
     }
 
-    fn read(&mut self) -> bool {
+    /// Reads what the server writes next, whatever it is. False at the end.
+    pub fn read(&mut self) -> bool {
         let Some(chunk) = read_chunk(&mut self.connection) else {
             return false;
         };

@@ -23,6 +23,7 @@ type Hook = dyn Fn(Moment) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + 
 pub(crate) struct Hooked {
     log: MemoryLog,
     hook: Box<Hook>,
+    lost: Option<Position>,
 }
 
 impl Hooked {
@@ -32,6 +33,16 @@ impl Hooked {
         Self {
             log: MemoryLog::new(),
             hook: Box::new(move |moment| Box::pin(hook(moment))),
+            lost: None,
+        }
+    }
+
+    /// The event at this position is not there when it is read.
+    #[allow(dead_code, reason = "not every test loses events")]
+    pub(crate) fn losing(self, position: Position) -> Self {
+        Self {
+            lost: Some(position),
+            ..self
         }
     }
 }
@@ -61,7 +72,11 @@ impl EventLog for Hooked {
 
     async fn read(&self, after: Position, limit: PageLimit) -> Result<Page, LogError> {
         (self.hook)(Moment::BeforeRead).await;
-        let result = self.log.read(after, limit).await;
+        let mut result = self.log.read(after, limit).await;
+        if let Ok(page) = &mut result {
+            page.entries
+                .retain(|entry| Some(entry.position) != self.lost);
+        }
         (self.hook)(Moment::AfterRead).await;
         result
     }
