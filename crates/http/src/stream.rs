@@ -149,7 +149,9 @@ impl Writer {
         };
         Some(match delivery {
             Delivery::Events(frames) => {
-                self.told = Some(self.subscription.cursor());
+                let epoch = self.subscription.cursor().epoch;
+                let last = frames.last().map(|frame| frame.position);
+                self.told = last.map(|position| Cursor { epoch, position });
                 match frames.as_slice() {
                     [frame] => frame.sse().clone(),
                     frames => {

@@ -158,6 +158,14 @@ pub async fn time_never_runs_backwards(log: Log) {
     append(&log, 1, at(10)).await;
     assert_eq!(log.position_at(at(20)).await.unwrap(), Position(0));
     assert_eq!(log.position_at(at(21)).await.unwrap(), Position(2));
+    let nothing = Retention {
+        max_events: Some(0),
+        ..Retention::default()
+    };
+    prune(&log, nothing, at(0)).await;
+    append(&log, 1, at(10)).await;
+    assert_eq!(log.position_at(at(20)).await.unwrap(), Position(2));
+    assert_eq!(log.position_at(at(21)).await.unwrap(), Position(3));
 }
 
 pub async fn retention_by_events_removes_the_oldest(log: Log) {

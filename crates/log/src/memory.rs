@@ -72,6 +72,7 @@ impl EventLog for MemoryLog {
         let mut state = self.open()?;
         let first = state.bounds.head.plus(1);
         let newest = state.kept.back().map(|kept| kept.appended_at);
+        let newest = newest.or(state.bounds.pruned_until);
         let appended_at = newest.map_or(now, |newest| newest.max(now));
         for event in batch.iter().cloned() {
             state.bounds.head = state.bounds.head.plus(1);

@@ -50,7 +50,7 @@ fn execute(dir: &Path, sql: &str) {
 }
 
 #[tokio::test]
-async fn a_log_is_the_same_after_it_was_closed_or_dropped() {
+async fn a_log_is_the_same_after_it_was_killed_or_closed() {
     for sync in [Sync::EachAppend, Sync::Eventually] {
         let dir = TempDir::new().unwrap();
         let log = SqliteLog::open(dir.path(), sync).unwrap();
@@ -61,7 +61,15 @@ async fn a_log_is_the_same_after_it_was_closed_or_dropped() {
         };
         log.prune(&retention, now(), 10).await.unwrap();
         let bounds = log.bounds();
-        drop(log); // as if killed: nothing is written out
+
+        // What a kill leaves behind: a WAL that is not in the main file.
+        let killed = TempDir::new().unwrap();
+        for file in ["notifications.db", "notifications.db-wal"] {
+            fs::copy(dir.path().join(file), killed.path().join(file)).unwrap();
+        }
+        drop(log);
+        assert!(!killed.path().join("notifications.db-shm").exists());
+        let dir = killed;
 
         let log = SqliteLog::open(dir.path(), sync).unwrap();
         assert_eq!(log.bounds(), bounds);
@@ -106,9 +114,80 @@ fn refused_and_untouched(dir: &Path, expected: impl Fn(&OpenError) -> bool) {
 async fn a_newer_schema_is_refused() {
     let dir = closed_log().await;
     execute(dir.path(), "PRAGMA user_version = 99");
+    // Also with a WAL that waits to be moved into the file.
+    let path = dir.path().join("notifications.db");
+    let newer = rusqlite::Connection::open(&path).unwrap();
+    newer.execute_batch("UPDATE log SET epoch = epoch").unwrap();
+    let wal = path.with_extension("db-wal");
+    let left_behind = fs::read(&wal).unwrap();
+    drop(newer);
+    fs::write(&wal, left_behind).unwrap();
     refused_and_untouched(dir.path(), |e| {
         matches!(e, OpenError::FutureVersion { found: 99, .. })
     });
+}
+
+#[tokio::test]
+async fn making_a_log_may_be_interrupted_at_any_time() {
+    let steps = [
+        "",
+        "PRAGMA auto_vacuum = INCREMENTAL; VACUUM",
+        "PRAGMA journal_mode = WAL",
+    ];
+    for step in steps {
+        let dir = TempDir::new().unwrap();
+        execute(dir.path(), step);
+        let log = open(dir.path());
+        log.append(events(1).into(), now()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_was_thought_to_have_failed_keeps_its_place() {
+    let dir = TempDir::new().unwrap();
+    let log = open(dir.path());
+    log.append(events(1).into(), now()).await.unwrap();
+    // As a commit does that succeeded after all.
+    execute(
+        dir.path(),
+        "INSERT INTO events SELECT 2, appended_at, bytes_through * 2, event_id,
+        timestamp, type, name, topic, audience, json FROM events",
+    );
+    let next = log.append(events(1).into(), now()).await.unwrap();
+    assert_eq!(next, Position(3));
+    assert_eq!(positions(&log).await, [1, 2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wal_stays_small_however_much_is_read() {
+    let dir = TempDir::new().unwrap();
+    let log = open(dir.path());
+    log.append(events(1_000).into(), now()).await.unwrap();
+    let readers: Vec<_> = (0..6)
+        .map(|_| {
+            let log = log.clone();
+            tokio::spawn(async move {
+                loop {
+                    let page = PageLimit {
+                        events: 500,
+                        bytes: usize::MAX,
+                    };
+                    log.read(Position::START, page).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..200 {
+        log.append(events(500).into(), now()).await.unwrap();
+    }
+    readers.iter().for_each(|reader| reader.abort());
+    let wal = fs::metadata(dir.path().join("notifications.db-wal"))
+        .unwrap()
+        .len();
+    assert!(
+        wal < 40 << 20,
+        "the WAL has {wal} bytes after 100 MB of events"
+    );
 }
 
 #[tokio::test]

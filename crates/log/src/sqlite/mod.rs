@@ -71,6 +71,17 @@ impl SqliteLog {
         })
     }
 
+    /// Moves the WAL into the main file while no reader is at work: one that is
+    /// would keep a part of it where it is, and four that never rest would keep
+    /// all of it for ever. What was appended is committed whatever comes of this.
+    async fn checkpoint(&self) {
+        let readers_rest = self.shared.readers.rest().await;
+        if let Err(error) = self.write(|writer, _| writer.checkpoint()).await {
+            tracing::warn!(%error, "the log's WAL could not be moved into its file");
+        }
+        drop(readers_rest);
+    }
+
     /// Runs `work` with the writing connection on a thread that may block.
     /// Whatever it did to the bounds is seen once it has succeeded.
     async fn write<T: Send + 'static>(
@@ -108,8 +119,15 @@ impl EventLog for SqliteLog {
         batch: Arc<[EncodedEvent]>,
         now: Timestamp,
     ) -> Result<Position, LogError> {
-        self.write(move |writer, bounds| writer.append(bounds, &batch, now))
-            .await
+        let append = move |writer: &mut Writer, bounds: &mut Bounds| {
+            let first = writer.append(bounds, &batch, now)?;
+            Ok((first, writer.is_checkpoint_due()))
+        };
+        let (first, is_checkpoint_due) = self.write(append).await?;
+        if is_checkpoint_due {
+            self.checkpoint().await;
+        }
+        Ok(first)
     }
 
     async fn read(&self, after: Position, limit: PageLimit) -> Result<Page, LogError> {

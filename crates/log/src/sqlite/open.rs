@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notification_event::Epoch;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::schema::{APPLICATION_ID, MIGRATIONS, migrate, version};
@@ -91,14 +92,20 @@ impl OpenError {
 }
 
 /// Opens the file for writing: checks whose it is and that it is sound, brings
-/// it to the newest schema, or creates it.
+/// it to the newest schema, or makes it a log.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let sqlite = |error| OpenError::from_sqlite(path, error);
     let mut connection = connect(path).map_err(sqlite)?;
-    let is_new = is_empty(&connection).map_err(sqlite)?;
+    // Until it is known to be ours, not even what is ready to be is written into it.
+    let checkpoint_on_close = |connection: &Connection, on: bool| {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !on)
+    };
+    checkpoint_on_close(&connection, false).map_err(sqlite)?;
+    let is_new = is_new(&connection).map_err(sqlite)?;
     if !is_new {
         check(&connection, path)?;
     }
+    checkpoint_on_close(&connection, true).map_err(sqlite)?;
     prepare(&mut connection, is_new).map_err(sqlite)?;
     Ok(connection)
 }
@@ -112,18 +119,21 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
-    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
-    Ok(pages == 0)
+/// Whether there is nothing in it: it was just made, or making it a log was interrupted.
+fn is_new(connection: &Connection) -> rusqlite::Result<bool> {
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(tables == 0 && application_id(connection)? == 0 && version(connection)? == 0)
+}
+
+fn application_id(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.pragma_query_value(None, "application_id", |row| row.get(0))
 }
 
 fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::from_sqlite(path, error);
     let path = path.to_owned();
-    let application_id: i32 = connection
-        .pragma_query_value(None, "application_id", |row| row.get(0))
-        .map_err(sqlite)?;
-    if application_id != APPLICATION_ID {
+    if application_id(connection).map_err(sqlite)? != APPLICATION_ID {
         return Err(OpenError::NotALog { path });
     }
     let (found, supported) = (
@@ -152,6 +162,8 @@ fn prepare(connection: &mut Connection, is_new: bool) -> rusqlite::Result<()> {
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    // The writer does it, at moments when nobody reads.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     // What one burst made large does not stay large.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     migrate(connection, MIGRATIONS, |transaction| {

@@ -7,7 +7,7 @@ use notification_event::{
 };
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::bounds::{int, position, read_bounds};
 use super::{blocking, open};
@@ -16,7 +16,7 @@ use crate::{Entry, LogError, Page, PageLimit};
 
 /// How many connections read at once. Reads are short and mostly come from the
 /// page cache: more would only fight over the processors.
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: u32 = 4;
 
 /// The connections that read, opened when they are first needed.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Readers {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
-            permits: Arc::new(Semaphore::new(CONNECTIONS)),
+            permits: Arc::new(Semaphore::new(CONNECTIONS as usize)),
             idle: Arc::default(),
         }
     }
@@ -57,6 +57,13 @@ impl Readers {
             Ok(result)
         })
         .await
+    }
+
+    /// Waits until nobody reads, and keeps it so until the answer is dropped.
+    /// None once the readers are closed.
+    pub(super) async fn rest(&self) -> Option<OwnedSemaphorePermit> {
+        let permits = self.permits.clone();
+        permits.acquire_many_owned(CONNECTIONS).await.ok()
     }
 
     pub(super) fn close(&self) {

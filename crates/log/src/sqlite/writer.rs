@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use notification_event::{EncodedEvent, Epoch, Position, Timestamp};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
@@ -7,10 +9,19 @@ use super::reader::position_at;
 use crate::search::last_where;
 use crate::{Bounds, Retention};
 
+/// How many bytes are written, about, before they are moved from the WAL into
+/// the main file.
+const CHECKPOINT_BYTES: usize = 8 << 20;
+
+/// About how much a write of one event takes beside what the event takes.
+const ROW: usize = 256;
+
 /// The one connection that writes.
 #[derive(Debug)]
 pub(super) struct Writer {
     connection: Connection,
+    /// About how much was written since the last checkpoint.
+    in_wal: usize,
 }
 
 impl Writer {
@@ -27,7 +38,11 @@ impl Writer {
         connection.execute("UPDATE log SET unsynced_boot = ?1", [unsynced_boot])?;
         connection.pragma_update(None, "synchronous", synchronous)?;
         let bounds = read_bounds(&connection)?;
-        Ok((Self { connection }, bounds))
+        let writer = Self {
+            connection,
+            in_wal: 0,
+        };
+        Ok((writer, bounds))
     }
 
     pub(super) fn append(
@@ -48,6 +63,7 @@ impl Writer {
         }
         transaction.commit()?;
         bounds.head = head.position;
+        self.in_wal += batch.iter().map(|e| e.size() + ROW).sum::<usize>();
         bounds.bytes += batch.iter().map(|e| e.size() as u64).sum::<u64>();
         Ok(first)
     }
@@ -80,6 +96,7 @@ impl Writer {
             .execute([int(through.0)])?;
         transaction.commit()?;
         *bounds = read_bounds(&self.connection)?;
+        self.in_wal += count as usize * ROW;
         self.give_back_pages()?;
         Ok(count)
     }
@@ -117,9 +134,24 @@ impl Writer {
         fill(0).and(filled)
     }
 
+    /// Whether enough was written for a checkpoint.
+    pub(super) fn is_checkpoint_due(&self) -> bool {
+        self.in_wal >= CHECKPOINT_BYTES
+    }
+
+    /// Moves what is in the WAL into the main file. If nobody reads meanwhile,
+    /// that is all of it, and the WAL begins anew instead of growing.
+    pub(super) fn checkpoint(&mut self) -> rusqlite::Result<()> {
+        self.in_wal = 0;
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+    }
+
     /// Puts everything into the main file, synced.
     pub(super) fn close(self) -> rusqlite::Result<()> {
         let connection = self.connection;
+        // Somebody who looks at the file from outside is not waited for.
+        connection.busy_timeout(Duration::from_millis(500))?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.execute("UPDATE log SET unsynced_boot = NULL", [])?;
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
@@ -210,4 +242,25 @@ fn begin_epoch_after_power_cut(connection: &Connection, boot: &str) -> rusqlite:
 fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map_or("unknown".to_owned(), |id| id.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::open;
+
+    #[test]
+    fn each_setting_syncs_as_it_says() {
+        for (sync, expected) in [(Sync::EachAppend, 2), (Sync::Eventually, 1)] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("log.db");
+            std::fs::File::create(&path).unwrap();
+            let (writer, _) = Writer::new(open::open(&path).unwrap(), sync).unwrap();
+            let synchronous: i64 = writer
+                .connection
+                .pragma_query_value(None, "synchronous", |row| row.get(0))
+                .unwrap();
+            assert_eq!(synchronous, expected, "{sync:?}; 2 is FULL, 1 is NORMAL");
+        }
+    }
 }
