@@ -144,3 +144,19 @@ fn text_header(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, 
     let expected = |_| Problem::unprocessable(Invalid::field(name.as_str(), "UTF-8 text"));
     text.map(|text| Some(text.to_owned())).map_err(expected)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_has_to_come_in_time() {
+        let slow = futures_util::stream::unfold((), async |()| {
+            tokio::time::sleep(BODY_TIMEOUT / 10).await;
+            Some((Ok::<_, std::io::Error>("x"), ()))
+        });
+        let refusal = read(Body::from_stream(slow)).await.unwrap_err();
+        let status = refusal.into_response().status();
+        assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+    }
+}

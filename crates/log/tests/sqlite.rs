@@ -185,7 +185,7 @@ async fn the_wal_stays_small_however_much_is_read() {
         .unwrap()
         .len();
     assert!(
-        wal < 40 << 20,
+        wal < 16 << 20,
         "the WAL has {wal} bytes after 100 MB of events"
     );
 }

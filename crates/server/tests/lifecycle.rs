@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::thread;
 use std::time::Duration;
 
-use common::{BINARY, notification, server};
+use common::{BINARY, notification, server, server_with};
 use notification_testkit::{EventStream, eventually, post_json, signal};
 use serde_json::{Value, json};
 
@@ -89,10 +89,7 @@ fn a_stream_that_does_not_read_does_not_hold_up_the_end() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("config.toml");
-    std::fs::write(&config, "[shutdown]\ndrain_seconds = 60").unwrap();
-    let mut server = server(&["--config", config.to_str().unwrap()]);
+    let mut server = server_with("[shutdown]\ndrain_seconds = 60");
     let _stalled = EventStream::open(server.address(), "/mcp", &[]);
     let filler = "x".repeat(4_000);
     for _ in 0..20 {

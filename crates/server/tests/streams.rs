@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{notification, server};
+use common::{notification, server, server_with};
 use notification_testkit::{EventStream, Response, ServerProcess, eventually, request};
 use serde_json::Value;
 
@@ -140,10 +140,7 @@ fn a_cursor_of_another_log_is_a_gap_and_then_all_there_is() {
 
 #[test]
 fn a_cursor_that_retention_has_passed_is_a_gap() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("config.toml");
-    std::fs::write(&config, "[retention]\nmax_events = 2").unwrap();
-    let server = server(&["--config", config.to_str().unwrap()]);
+    let server = server_with("[retention]\nmax_events = 2");
     let first = publish(&server, "one");
     for message in ["two", "three", "four", "five"] {
         publish(&server, message);
@@ -198,10 +195,7 @@ fn a_filter_and_an_audience_decide_who_gets_what() {
 
 #[test]
 fn heartbeats_come_in_silence_and_bring_the_cursor_along() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("config.toml");
-    std::fs::write(&config, "[stream]\nheartbeat_seconds = 1").unwrap();
-    let server = server(&["--config", config.to_str().unwrap()]);
+    let server = server_with("[stream]\nheartbeat_seconds = 1");
     let mut stream = EventStream::open(server.address(), "/mcp?topic=quiet", &[]);
     stream.comment();
     let before = stream.last_id().unwrap().to_owned();

@@ -53,3 +53,33 @@ pub fn vanish(connection: std::net::TcpStream) {
     let error = Error::last_os_error();
     assert_eq!(result, 0, "TCP_REPAIR needs CAP_NET_ADMIN: {error}");
 }
+
+/// Makes a socket deaf: it hears nothing, and so confirms nothing, like a peer
+/// whose machine has lost its network.
+#[cfg(target_os = "linux")]
+pub fn deafen(connection: &std::net::TcpStream) {
+    use std::os::fd::AsRawFd;
+    // One instruction, which keeps nothing of any packet: BPF_RET | BPF_K, 0.
+    let mut keep_nothing = libc::sock_filter {
+        code: 0x06,
+        jt: 0,
+        jf: 0,
+        k: 0,
+    };
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: &raw mut keep_nothing,
+    };
+    // SAFETY: the pointers are to values that live, of the sizes that are said;
+    // the kernel makes a copy of the program.
+    let result = unsafe {
+        libc::setsockopt(
+            connection.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size_of_val(&program) as libc::socklen_t,
+        )
+    };
+    assert_eq!(result, 0, "{}", Error::last_os_error());
+}

@@ -6,8 +6,17 @@ use notification_testkit::ServerProcess;
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_notification-server");
 
 /// The server, with a data directory of its own.
+#[allow(dead_code, reason = "not every test goes without settings")]
 pub(crate) fn server(arguments: &[&str]) -> ServerProcess {
     ServerProcess::start(BINARY, arguments)
+}
+
+/// The server, with these settings.
+#[allow(dead_code, reason = "not every test has settings")]
+pub(crate) fn server_with(settings: &str) -> ServerProcess {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, settings.as_bytes()).unwrap();
+    server(&["--config", file.path().to_str().unwrap()])
 }
 
 /// A notification, as publishers write it.
