@@ -55,7 +55,7 @@ const BUFFER: usize = 16 << 10;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The connections of one listener.
-struct Connections {
+struct Sockets {
     router: Router,
     config: ServeConfig,
     /// They finish what they are at, and take no further request.
@@ -74,7 +74,7 @@ pub async fn serve(
     config: ServeConfig,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> {
-    let connections = Connections {
+    let sockets = Sockets {
         router,
         config,
         stopping: CancellationToken::new(),
@@ -88,10 +88,12 @@ pub async fn serve(
                 if !std::mem::replace(&mut accepting, true) {
                     tracing::info!("connections can be accepted again");
                 }
-                if let Err(error) = connections.serve(socket) {
+                if let Err(error) = sockets.serve(socket) {
                     tracing::debug!(%peer, %error, "connection gone before it began");
                 }
             }
+            // One that was gone before it was accepted says nothing of the next.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 if std::mem::replace(&mut accepting, false) {
                     tracing::error!(%error, "cannot accept connections for the moment");
@@ -101,10 +103,10 @@ pub async fn serve(
         }
     }
     drop(listener);
-    connections.drain()
+    sockets.drain()
 }
 
-impl Connections {
+impl Sockets {
     fn serve(&self, socket: TcpStream) -> std::io::Result<()> {
         self.config.tune(&socket)?;
         let router = self.router.clone();

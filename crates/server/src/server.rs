@@ -161,15 +161,23 @@ impl Server {
         };
         let serving = notification_http::serve(listener, router, serve_config, stop.clone());
         let (drained, ()) = tokio::join!(serving, stopped);
-        mcp.shut_down().await;
-        hub.close().await;
-        drained.await;
-        if let Err(error) = hub.close_log().await {
-            tracing::error!(%error, "the log was not closed in order");
+        let stopping = async {
+            mcp.shut_down().await;
+            hub.close().await;
+            drained.await;
+            hub.close_log().await
+        };
+        match tokio::time::timeout(config.shutdown.drain + STOP_TIMEOUT, stopping).await {
+            Ok(Ok(())) => tracing::info!("stopped"),
+            Ok(Err(error)) => tracing::error!(%error, "the log was not closed in order"),
+            Err(_) => tracing::error!("stopped before everything was finished: it took too long"),
         }
-        tracing::info!("stopped");
     }
 }
+
+/// How long everything but draining connections may take when the server
+/// stops: committing what was taken, and closing the log.
+const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How many connections may wait to be accepted: thousands come at once when
 /// they were cut off together. The system has a bound of its own.

@@ -146,6 +146,7 @@ fn what_makes_no_sense_is_refused_by_name_and_changes_nothing() {
         &["dry"],
     );
     check("POST", "/v1/topics/a%20b", "m", 422, &["topic"]);
+    check("POST", "/v1/topics/a%ff", "m", 422, &["topic"]);
     check("POST", "/v1/topics/a//b", "m", 422, &["topic"]);
     check("POST", "/v1/topics/a", "", 422, &["message"]);
     check("POST", "/v1/topics/a?x=1", "m", 400, &["x"]);
@@ -189,4 +190,65 @@ fn metrics_say_what_happened() {
     assert!(server.metric("notification_log_bytes") > 100.0);
     assert_eq!(server.get("/healthz").status, 200);
     assert_eq!(server.get("/readyz").status, 200);
+}
+
+#[test]
+fn reading_at_the_head_holds_nobody_up() {
+    let server = server(&["--durability", "write"]);
+    let server = &server;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for n in 0..200 {
+                    let answer = server.post("/v1/events", &notification(&n.to_string()));
+                    assert_eq!(answer.status, 201);
+                }
+            });
+        }
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut since = "all".to_owned();
+                for _ in 0..200 {
+                    let page = server
+                        .get(&format!("/v1/events?since={since}&limit=1000"))
+                        .json();
+                    since = page["cursor"].as_str().unwrap().to_owned();
+                }
+            });
+        }
+    });
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn answers_are_bounded_whatever_is_asked() {
+    let server = server(&[]);
+    let mut large = notification("m");
+    large["data"] = json!({"x": "y".repeat(60_000)});
+    for _ in 0..4 {
+        let answer = server.post("/v1/events", &Value::Array(vec![large.clone(); 15]));
+        assert_eq!(answer.status, 201);
+    }
+    let mut seen = 0;
+    let mut since = "all".to_owned();
+    loop {
+        let answer = server.get(&format!("/v1/events?since={since}&limit=1000"));
+        assert!(answer.body.len() < 2 << 20, "{} bytes", answer.body.len());
+        let page = answer.json();
+        seen += page["events"].as_array().unwrap().len();
+        since = page["cursor"].as_str().unwrap().to_owned();
+        if page["has_more"] == false {
+            break;
+        }
+    }
+    assert_eq!(seen, 60);
+
+    let unknown: serde_json::Map<_, _> = (0..1_000).map(|n| (format!("f{n}"), json!(1))).collect();
+    let answer = server.post("/v1/events", &Value::Array(vec![unknown.into(); 40]));
+    assert_eq!(answer.status, 422);
+    assert!(answer.body.len() < 20_000, "{} bytes", answer.body.len());
+    let query: Vec<_> = (0..1_000).map(|n| format!("p{n}=1")).collect();
+    let answer = server.get(&format!("/v1/events?{}", query.join("&")));
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.len() < 20_000, "{} bytes", answer.body.len());
 }
