@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -83,14 +83,17 @@ fn accepts_event_stream(headers: &HeaderMap) -> bool {
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
-    let given = headers.get("last-event-id");
-    match given.map(HeaderValue::to_str) {
-        None | Some(Ok("")) => Ok(None),
-        Some(Ok(text)) if let Ok(cursor) = text.parse() => Ok(Some(cursor)),
-        _ => Err(Problem::bad_request(
-            "Last-Event-ID: expected a cursor as this server gave it, unchanged",
-        )),
-    }
+    let Some(value) = headers
+        .get("last-event-id")
+        .filter(|value| !value.is_empty())
+    else {
+        return Ok(None);
+    };
+    let cursor = value.to_str().ok().and_then(|text| text.parse().ok());
+    cursor.map(Some).ok_or_else(|| {
+        let detail = "Last-Event-ID: expected a cursor as this server gave it, unchanged";
+        Problem::bad_request(detail)
+    })
 }
 
 fn body(subscription: Subscription, http: &Http) -> Body {
@@ -210,7 +213,7 @@ mod tests {
         let check = |accept: Option<&'static str>, expected: bool| {
             let mut headers = HeaderMap::new();
             if let Some(accept) = accept {
-                headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+                headers.insert(header::ACCEPT, accept.parse().unwrap());
             }
             assert_eq!(accepts_event_stream(&headers), expected, "{accept:?}");
         };

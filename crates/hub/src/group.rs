@@ -76,9 +76,9 @@ impl Group {
         ring.subscribers == 0
     }
 
-    /// Puts a frame whose topic is wanted into the ring, if the rest of it is
-    /// wanted too. Wakes nobody yet: see [`Group::wake`].
-    /// None if it is not, if nobody it is for is here, or if it is there already.
+    /// Puts a frame whose topic is wanted into the ring. None if the rest of it
+    /// is not wanted, if nobody it is for is here, or if it is there already.
+    /// Wakes nobody yet: see [`Group::wake`].
     pub(crate) fn offer(&self, frame: &Arc<Frame>) -> Option<Taken> {
         if !self.filter.matches_apart_from_topic(&frame.head) {
             return None;

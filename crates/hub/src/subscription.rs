@@ -102,13 +102,7 @@ impl Subscription {
     pub async fn next(&mut self) -> Delivery {
         loop {
             if let Some(reason) = self.gap.take() {
-                let label = ReasonLabel {
-                    reason: reason.as_str(),
-                };
-                self.hub.metrics.gaps.get_or_create(&label).inc();
-                let cursor = self.cursor();
-                tracing::info!(connection = %self.id(), %cursor, reason = reason.as_str(), "gap");
-                return Delivery::Gap { cursor, reason };
+                return self.tell_gap(reason);
             }
             // In this order: seen, head, ring. A frame that is handed out
             // after the first of these wakes the wait below; the ring had
@@ -128,23 +122,10 @@ impl Subscription {
                 Some(frames) => frames,
                 None => match self.catch_up().await {
                     Ok(frames) => frames,
-                    Err(LogError::Unavailable(reason)) => {
-                        tracing::warn!(connection = %self.id(), reason, "cannot read the log yet");
-                        let closed = self.hub.closed.clone();
-                        if closed
-                            .run_until_cancelled(tokio::time::sleep(RETRY))
-                            .await
-                            .is_none()
-                        {
-                            return Delivery::Closing;
-                        }
-                        continue;
-                    }
-                    Err(LogError::Closed) => return Delivery::Closing,
-                    Err(error) => {
-                        tracing::error!(connection = %self.id(), %error, "stream ended");
-                        return Delivery::Failed(error);
-                    }
+                    Err(error) => match self.end_or_retry(error).await {
+                        Some(end) => return end,
+                        None => continue,
+                    },
                 },
             };
             if !frames.is_empty() {
@@ -155,6 +136,16 @@ impl Subscription {
             // wait for if it is in memory.
             tokio::task::yield_now().await;
         }
+    }
+
+    fn tell_gap(&self, reason: GapReason) -> Delivery {
+        let cursor = self.cursor();
+        let reason_label = ReasonLabel {
+            reason: reason.as_str(),
+        };
+        self.hub.metrics.gaps.get_or_create(&reason_label).inc();
+        tracing::info!(connection = %self.id(), %cursor, reason = reason.as_str(), "gap");
+        Delivery::Gap { cursor, reason }
     }
 
     /// Takes what follows from the ring; none if that does not go back far enough.
@@ -197,6 +188,24 @@ impl Subscription {
             self.move_to(frame.position);
         }
         Ok(batch.frames)
+    }
+
+    /// What a log that cannot be read means: the end, or none after a while,
+    /// when it is worth another try.
+    async fn end_or_retry(&self, error: LogError) -> Option<Delivery> {
+        match error {
+            LogError::Unavailable(reason) => {
+                tracing::warn!(connection = %self.id(), reason, "cannot read the log yet");
+                let closed = self.hub.closed.clone();
+                let waited = closed.run_until_cancelled(tokio::time::sleep(RETRY)).await;
+                waited.is_none().then_some(Delivery::Closing)
+            }
+            LogError::Closed => Some(Delivery::Closing),
+            LogError::Damaged(_) => {
+                tracing::error!(connection = %self.id(), %error, "stream ended");
+                Some(Delivery::Failed(error))
+            }
+        }
     }
 
     async fn wait(&mut self) {
