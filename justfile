@@ -5,7 +5,7 @@ default:
 
 # Start the server, with whatever arguments follow
 run *arguments:
-    cargo run -p notification-server -- {{arguments}}
+    cargo run -p notification-server -- {{ arguments }}
 
 # Format everything
 fmt:
@@ -23,7 +23,7 @@ test:
 
 # Measure publishing and delivering
 bench *arguments:
-    cargo run --release --locked -p notification-bench -- {{arguments}}
+    cargo run --release --locked -p notification-bench -- {{ arguments }}
 
 # Build the documentation of the crates and open it
 docs:
