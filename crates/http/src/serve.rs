@@ -20,23 +20,10 @@ pub struct ServeConfig {
     /// How long a peer may fail to confirm what it was sent before the
     /// connection is given up. Not how long it may not read.
     pub peer_timeout: Duration,
-    /// How long a client may take to send the head of a request.
-    pub head_timeout: Duration,
     /// How much the kernel holds for a peer that does not read, in bytes.
     pub send_buffer: usize,
     /// How long connections may take to finish once the server stops.
     pub drain_timeout: Duration,
-}
-
-impl Default for ServeConfig {
-    fn default() -> Self {
-        Self {
-            peer_timeout: Duration::from_secs(10),
-            head_timeout: Duration::from_secs(10),
-            send_buffer: 64 << 10,
-            drain_timeout: Duration::from_secs(5),
-        }
-    }
 }
 
 impl ServeConfig {
@@ -46,6 +33,9 @@ impl ServeConfig {
         SockRef::from(socket).set_send_buffer_size(self.send_buffer)
     }
 }
+
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of a connection is buffered in this process, in bytes: also the
 /// largest head of a request.
@@ -117,7 +107,7 @@ impl Sockets {
         let mut watch = PeerWatch::new(self.config.peer_timeout);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.config.head_timeout)
+            .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(socket), service);
         let (stopping, killed) = (self.stopping.clone(), self.killed.clone());
@@ -179,8 +169,9 @@ mod tests {
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (_client, (socket, _)) = (client.unwrap(), accepted.unwrap());
         let config = ServeConfig {
+            peer_timeout: Duration::from_secs(1),
             send_buffer: 32 << 10,
-            ..ServeConfig::default()
+            drain_timeout: Duration::from_secs(1),
         };
         config.tune(&socket).unwrap();
         let options = SockRef::from(&socket);

@@ -26,15 +26,6 @@ pub struct StreamConfig {
     pub retry: (Duration, Duration),
 }
 
-impl Default for StreamConfig {
-    fn default() -> Self {
-        Self {
-            heartbeat: Duration::from_secs(15),
-            retry: (Duration::from_secs(1), Duration::from_secs(5)),
-        }
-    }
-}
-
 /// `GET`: a `text/event-stream` (WHATWG HTML, section 9.2) of the server's events.
 pub(crate) async fn stream(
     State(http): State<Http>,

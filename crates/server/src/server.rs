@@ -151,7 +151,6 @@ impl Server {
             peer_timeout: config.stream.peer_timeout,
             send_buffer: config.stream.send_buffer_bytes as usize,
             drain_timeout: config.shutdown.drain,
-            ..ServeConfig::default()
         };
 
         let stopped = async {
