@@ -127,7 +127,7 @@ impl Sockets {
                         is_stopping = true;
                         connection.as_mut().graceful_shutdown();
                     }
-                    () = killed.cancelled() => break,
+                    () = killed.cancelled(), if is_stopping => break,
                     _ = looks.tick() => {
                         let confirmation = watched.confirmation();
                         if confirmation.is_some_and(|c| watch.is_gone(Instant::now(), c)) {

@@ -1,3 +1,4 @@
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use notification_event::{Cursor, Status};
 use notification_hub::{Delivery, Start, Subscription};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use crate::http::Http;
 use crate::problem::Problem;
@@ -99,7 +100,7 @@ fn body(subscription: Subscription, http: &Http) -> Body {
         opening: None,
         subscription,
         told: None,
-        heartbeat: config.heartbeat,
+        heartbeat: Heartbeat::new(config.heartbeat),
         ended: false,
     };
     let mut opening = format!("retry: {retry}\n{}", sse(&connected));
@@ -123,8 +124,49 @@ struct Writer {
     subscription: Subscription,
     /// The cursor that the client was told last.
     told: Option<Cursor>,
-    heartbeat: Duration,
+    heartbeat: Heartbeat,
     ended: bool,
+}
+
+/// When to say something because nothing was said.
+///
+/// The timer is not set anew with each event, which would cost more than the
+/// event: when it fires, it looks how long the silence has been.
+struct Heartbeat {
+    interval: Duration,
+    silent_since: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Heartbeat {
+    fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            silent_since: Instant::now(),
+            timer: Box::pin(tokio::time::sleep(interval)),
+        }
+    }
+
+    /// Waits until there was silence for the whole interval. Dropping the
+    /// future loses nothing.
+    async fn due(&mut self) {
+        loop {
+            self.timer.as_mut().await;
+            let due = self.silent_since + self.interval;
+            if due <= Instant::now() {
+                return;
+            }
+            self.timer.as_mut().reset(due);
+        }
+    }
+
+    /// Something was said.
+    fn spoke(&mut self) {
+        self.silent_since = Instant::now();
+        if self.timer.is_elapsed() {
+            self.timer.as_mut().reset(self.silent_since + self.interval);
+        }
+    }
 }
 
 impl Writer {
@@ -135,13 +177,20 @@ impl Writer {
         if let Some(opening) = self.opening.take() {
             return Some(opening);
         }
-        let silence_ends = Instant::now() + self.heartbeat;
         let delivery = tokio::select! {
             biased;
-            delivery = self.subscription.next() => delivery,
-            () = tokio::time::sleep_until(silence_ends) => return Some(self.heartbeat()),
+            delivery = self.subscription.next() => Some(delivery),
+            () = self.heartbeat.due() => None,
         };
+        self.heartbeat.spoke();
         Some(match delivery {
+            None => self.comment(),
+            Some(delivery) => self.write(delivery),
+        })
+    }
+
+    fn write(&mut self, delivery: Delivery) -> Bytes {
+        match delivery {
             Delivery::Events(frames) => {
                 let epoch = self.subscription.cursor().epoch;
                 let last = frames.last().map(|frame| frame.position);
@@ -164,13 +213,13 @@ impl Writer {
             }
             Delivery::Closing => self.end("the server is shutting down"),
             Delivery::Failed(_) => self.end("the log cannot be read"),
-        })
+        }
     }
 
     /// A comment. If events passed by that this stream did not want, it brings
     /// their cursor along, so that a client that comes back with it does not
     /// have them searched again.
-    fn heartbeat(&mut self) -> Bytes {
+    fn comment(&mut self) -> Bytes {
         match self.told == Some(self.subscription.cursor()) {
             true => Bytes::from_static(b":\n\n"),
             false => format!(":\n{}", self.tell_cursor()).into(),

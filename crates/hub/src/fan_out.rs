@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use notification_event::{ClientId, Filter, Pattern, Position};
@@ -18,6 +18,8 @@ pub(crate) struct FanOut {
     state: Mutex<State>,
     /// Everything up to here is in the rings of those who want it.
     head: AtomicU64,
+    /// There will be nothing more.
+    closed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,7 @@ impl FanOut {
                 tail: Tail::new(head, config.tail_events, config.tail_bytes),
             }),
             head: AtomicU64::new(head.0),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -87,6 +90,20 @@ impl FanOut {
             group.wake(newest);
         }
         counts
+    }
+
+    /// Whether there will be nothing more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Says that there will be nothing more, to all who wait.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let state = self.state();
+        for group in state.groups.values() {
+            group.wake(state.tail.head());
+        }
     }
 
     /// Adds a subscriber to the group of its filter.

@@ -96,7 +96,6 @@ impl Hub {
             fan_out,
             connections,
             metrics,
-            closed: CancellationToken::new(),
             publisher,
             health,
             closing,
@@ -189,7 +188,7 @@ impl Hub {
         self.shared.closing.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
-        self.shared.closed.cancel();
+        self.shared.fan_out.close();
     }
 
     /// Lets go of the log. Streams that still read end.

@@ -20,8 +20,6 @@ pub(crate) struct Shared {
     pub(crate) fan_out: Arc<FanOut>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) metrics: Metrics,
-    /// No further events will be handed out.
-    pub(crate) closed: CancellationToken,
     pub(crate) publisher: Publisher,
     pub(crate) health: Arc<Health>,
     /// No further events are taken.

@@ -104,8 +104,8 @@ impl Subscription {
             if let Some(reason) = self.gap.take() {
                 return self.tell_gap(reason);
             }
-            // In this order: seen, head, ring. A frame that is handed out
-            // after the first of these wakes the wait below; the ring had
+            // In this order: seen, head, ring, closed. What happens after the
+            // first of these wakes the wait below; the ring had
             // every frame up to the head before the head was there to be read.
             self.membership.newest.borrow_and_update();
             let head = self.hub.fan_out.head();
@@ -113,10 +113,11 @@ impl Subscription {
                 Some(frames) if frames.is_empty() => {
                     self.move_to(self.position.max(head));
                     self.hub.connections.caught_up(&self.connection);
-                    if self.hub.closed.is_cancelled() {
+                    if self.hub.fan_out.is_closed() {
                         return Delivery::Closing;
                     }
-                    self.wait().await;
+                    // The group, and with it the sender, lives as long as its members.
+                    let _ = self.membership.newest.changed().await;
                     continue;
                 }
                 Some(frames) => frames,
@@ -196,9 +197,8 @@ impl Subscription {
         match error {
             LogError::Unavailable(reason) => {
                 tracing::warn!(connection = %self.id(), reason, "cannot read the log yet");
-                let closed = self.hub.closed.clone();
-                let waited = closed.run_until_cancelled(tokio::time::sleep(RETRY)).await;
-                waited.is_none().then_some(Delivery::Closing)
+                tokio::time::sleep(RETRY).await;
+                self.hub.fan_out.is_closed().then_some(Delivery::Closing)
             }
             LogError::Closed => Some(Delivery::Closing),
             LogError::Damaged(_) => {
@@ -206,14 +206,6 @@ impl Subscription {
                 Some(Delivery::Failed(error))
             }
         }
-    }
-
-    async fn wait(&mut self) {
-        let closed = self.hub.closed.clone();
-        // The group, and with it the sender, lives as long as its members.
-        let _ = closed
-            .run_until_cancelled(self.membership.newest.changed())
-            .await;
     }
 
     fn move_to(&mut self, position: Position) {
