@@ -56,6 +56,11 @@ impl PeerWatch {
     }
 }
 
+/// How many times a peer that does not read has to fail to say so. One probe
+/// may be lost, and the next comes late: up to two minutes later.
+#[cfg(target_os = "linux")]
+const MISSED_PROBES: u8 = 3;
+
 /// A socket, to ask the kernel about while somebody else owns it. Asked after
 /// the socket was closed, it gives an answer that means nothing.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +94,7 @@ impl Socket {
             )
         };
         (result == 0).then(|| Confirmation {
-            is_due: info.tcpi_unacked > 0 || info.tcpi_probes > 0,
+            is_due: info.tcpi_unacked > 0 || info.tcpi_probes >= MISSED_PROBES,
             last: Duration::from_millis(info.tcpi_last_ack_recv.into()),
         })
     }

@@ -53,6 +53,8 @@ impl Health {
         let mut state = self.state();
         let writing = state.writing.take();
         match result {
+            // Less than what had failed shows nothing.
+            Ok(()) if writing.is_some_and(|w| w.bytes < state.failed_bytes) => {}
             Ok(()) => state.recovered(),
             Err(error) => {
                 state.failed_bytes = writing.map_or(0, |writing| writing.bytes);
@@ -117,8 +119,11 @@ mod tests {
         let full = LogError::Unavailable("full".into());
         health.writing(start, 100);
         health.written(Err(&full));
-        assert_eq!(health.failure(later), Some(full));
+        assert_eq!(health.failure(later), Some(full.clone()));
         assert_eq!(health.failed_bytes(), 100);
+        health.writing(start, 99);
+        health.written(Ok(()));
+        assert!(health.failure(start).is_some());
         health.recovered();
         assert_eq!((health.failure(later), health.failed_bytes()), (None, 0));
     }

@@ -300,7 +300,8 @@ async fn what_retention_frees_goes_back_to_the_disk() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_file_that_is_taken_away_is_noticed_and_not_written_to() {
-    let take_away: [fn(&Path); 3] = [
+    let take_away: [fn(&Path); 4] = [
+        |path| fs::remove_file(path.with_extension("db-wal")).unwrap(),
         |path| fs::remove_file(path).unwrap(),
         |path| fs::rename(path, path.with_extension("old")).unwrap(),
         |path| {

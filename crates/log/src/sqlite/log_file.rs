@@ -6,7 +6,7 @@ use super::OpenError;
 use super::data_dir::open_private;
 use crate::LogError;
 
-/// The file of the log, and which file it was when the log was opened.
+/// A file of the log, and which file it was when the log was opened.
 ///
 /// SQLite goes on writing into a file that was removed, and what it writes is
 /// gone with the process. So before each write this looks whether the file is
@@ -18,19 +18,31 @@ pub(super) struct LogFile {
     // SQLite's connections: closing any descriptor of a file lets go of the
     // locks that this process has on it (fcntl(2), POSIX record locks).
     file: File,
+    /// It always has something in it.
+    is_filled: bool,
 }
 
 impl LogFile {
     /// Makes the file, readable by its owner only, if it is not there.
     pub(super) fn create(path: &Path) -> Result<Self, OpenError> {
-        let file = open_private(path).map_err(|source| OpenError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-        })
+        Self::new(path, true, open_private(path))
+    }
+
+    /// Opens a file that is there, and may be emptied by those who know why.
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::new(path, false, File::open(path))
+    }
+
+    fn new(path: &Path, is_filled: bool, file: io::Result<File>) -> Result<Self, OpenError> {
+        let path = path.to_owned();
+        match file {
+            Ok(file) => Ok(Self {
+                path,
+                file,
+                is_filled,
+            }),
+            Err(source) => Err(OpenError::Io { path, source }),
+        }
     }
 
     /// Fails if the file was removed, replaced or emptied.
@@ -56,7 +68,8 @@ impl LogFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
-        Ok(there.len() > 0 && is_same(&there, &self.file.metadata()?))
+        let is_emptied = self.is_filled && there.len() == 0;
+        Ok(!is_emptied && is_same(&there, &self.file.metadata()?))
     }
 }
 

@@ -47,6 +47,7 @@ struct Shared {
     // Apart from the writer, so that reading the bounds never waits for a disk.
     bounds: Mutex<Bounds>,
     file: LogFile,
+    wal: LogFile,
     _lock: DataDirLock,
 }
 
@@ -60,15 +61,33 @@ impl SqliteLog {
         let connection = open::open(&path)?;
         let (writer, bounds) =
             Writer::new(connection, sync).map_err(|error| OpenError::from_sqlite(&path, error))?;
+        let wal = LogFile::open(&data_dir.join("notifications.db-wal"))?;
         Ok(Self {
             shared: Arc::new(Shared {
                 writer: Mutex::new(Some(writer)),
                 readers: Readers::new(path),
                 bounds: Mutex::new(bounds),
                 file,
+                wal,
                 _lock: lock,
             }),
         })
+    }
+
+    /// Runs `work` like [`write`](Self::write), and then a checkpoint if one is due.
+    async fn write_and_checkpoint<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer, &mut Bounds) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let work = |writer: &mut Writer, bounds: &mut Bounds| {
+            let result = work(writer, bounds)?;
+            Ok((result, writer.is_checkpoint_due()))
+        };
+        let (result, is_checkpoint_due) = self.write(work).await?;
+        if is_checkpoint_due {
+            self.checkpoint().await;
+        }
+        Ok(result)
     }
 
     /// Moves the WAL into the main file while no reader is at work: one that is
@@ -92,7 +111,7 @@ impl SqliteLog {
         blocking(move || {
             let mut guard = shared.writer.lock().expect("no holder panics");
             let writer = guard.as_mut().ok_or(LogError::Closed)?;
-            shared.file.check()?;
+            shared.check_files()?;
             let mut bounds = shared.bounds();
             let result = work(writer, &mut bounds)?;
             *shared.bounds.lock().expect("no holder panics") = bounds;
@@ -103,6 +122,11 @@ impl SqliteLog {
 }
 
 impl Shared {
+    fn check_files(&self) -> Result<(), LogError> {
+        self.file.check()?;
+        self.wal.check()
+    }
+
     fn bounds(&self) -> Bounds {
         *self.bounds.lock().expect("no holder panics")
     }
@@ -119,15 +143,8 @@ impl EventLog for SqliteLog {
         batch: Arc<[EncodedEvent]>,
         now: Timestamp,
     ) -> Result<Position, LogError> {
-        let append = move |writer: &mut Writer, bounds: &mut Bounds| {
-            let first = writer.append(bounds, &batch, now)?;
-            Ok((first, writer.is_checkpoint_due()))
-        };
-        let (first, is_checkpoint_due) = self.write(append).await?;
-        if is_checkpoint_due {
-            self.checkpoint().await;
-        }
-        Ok(first)
+        self.write_and_checkpoint(move |writer, bounds| writer.append(bounds, &batch, now))
+            .await
     }
 
     async fn read(&self, after: Position, limit: PageLimit) -> Result<Page, LogError> {
@@ -151,16 +168,21 @@ impl EventLog for SqliteLog {
         limit: u64,
     ) -> Result<u64, LogError> {
         let retention = retention.clone();
-        self.write(move |writer, bounds| writer.prune(bounds, &retention, now, limit))
-            .await
+        self.write_and_checkpoint(move |writer, bounds| {
+            writer.prune(bounds, &retention, now, limit)
+        })
+        .await
     }
 
     async fn probe(&self, bytes: usize) -> Result<(), LogError> {
+        // On a full disk this makes room: what is in the WAL mostly has a place
+        // in the main file already, and the WAL can then be written anew.
+        self.checkpoint().await;
         self.write(move |writer, _| writer.probe(bytes)).await
     }
 
     async fn check(&self) -> Result<(), LogError> {
-        self.shared.file.check()
+        self.shared.check_files()
     }
 
     async fn close(&self) -> Result<(), LogError> {

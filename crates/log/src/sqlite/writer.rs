@@ -11,17 +11,22 @@ use crate::{Bounds, Retention};
 
 /// How many bytes are written, about, before they are moved from the WAL into
 /// the main file.
-const CHECKPOINT_BYTES: usize = 8 << 20;
+const CHECKPOINT_BYTES: u64 = 8 << 20;
 
-/// About how much a write of one event takes beside what the event takes.
-const ROW: usize = 256;
+const PAGE: u64 = 4_096;
+
+/// About how much a commit writes beside what it is for: it writes whole pages.
+const COMMIT: u64 = 2 * PAGE;
+
+/// About how much an event takes beside its size.
+const ROW: u64 = 256;
 
 /// The one connection that writes.
 #[derive(Debug)]
 pub(super) struct Writer {
     connection: Connection,
     /// About how much was written since the last checkpoint.
-    in_wal: usize,
+    in_wal: u64,
 }
 
 impl Writer {
@@ -63,7 +68,7 @@ impl Writer {
         }
         transaction.commit()?;
         bounds.head = head.position;
-        self.in_wal += batch.iter().map(|e| e.size() + ROW).sum::<usize>();
+        self.in_wal += COMMIT + batch.iter().map(|e| e.size() as u64 + ROW).sum::<u64>();
         bounds.bytes += batch.iter().map(|e| e.size() as u64).sum::<u64>();
         Ok(first)
     }
@@ -95,15 +100,16 @@ impl Writer {
             .prepare_cached("DELETE FROM events WHERE position <= ?1")?
             .execute([int(through.0)])?;
         transaction.commit()?;
+        let before = bounds.bytes;
         *bounds = read_bounds(&self.connection)?;
-        self.in_wal += count as usize * ROW;
+        self.in_wal += COMMIT + (before - bounds.bytes) + count * ROW;
         self.give_back_pages()?;
         Ok(count)
     }
 
     /// Gives pages that hold nothing any more back to the disk, a step at a
     /// time. Some stay, for the events that come next.
-    fn give_back_pages(&self) -> rusqlite::Result<()> {
+    fn give_back_pages(&mut self) -> rusqlite::Result<()> {
         const STAY: i64 = 1_000;
         const STEP: i64 = 1_000;
         let free: i64 = self
@@ -113,6 +119,8 @@ impl Writer {
         if pages <= 0 {
             return Ok(());
         }
+        // Each is replaced by one from the end of the file, and noted where it went.
+        self.in_wal += 2 * PAGE * pages.cast_unsigned();
         let vacuum = format!("PRAGMA incremental_vacuum({pages})");
         let mut statement = self.connection.prepare(&vacuum)?;
         let mut rows = statement.query([])?;
