@@ -103,6 +103,7 @@ fn refused_and_untouched(dir: &Path, expected: impl Fn(&OpenError) -> bool) {
     let before = fs::read(&path).unwrap();
     let refused = SqliteLog::open(dir, Sync::EachAppend).unwrap_err();
     assert!(expected(&refused), "{refused:?}");
+    assert!(!refused.to_string().contains('\n'), "{refused}");
     assert!(
         refused.to_string().contains(path.to_str().unwrap()),
         "{refused}"

@@ -152,7 +152,10 @@ fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
         .map_err(sqlite)?;
     match detail.as_str() {
         "ok" => Ok(()),
-        _ => Err(OpenError::Damaged { path, detail }),
+        _ => Err(OpenError::Damaged {
+            path,
+            detail: detail.replace('\n', " "),
+        }),
     }
 }
 
