@@ -1,10 +1,7 @@
 use serde_json::Value;
 
 use crate::fields::{Fields, object};
-use crate::{
-    Application, Audience, EventType, Invalid, JsonObject, Notification, ParseError, Progress,
-    Topic,
-};
+use crate::{Application, Audience, EventType, Invalid, JsonObject, Notification, Progress, Topic};
 
 /// An event as its publisher described it, before it has an identity and a
 /// place in the log.
@@ -36,6 +33,15 @@ impl Body {
             Self::Notification(_) => EventType::Notification,
             Self::Progress(_) => EventType::Progress,
             Self::Application(_) => EventType::Application,
+        }
+    }
+
+    /// The payload that the publisher gave.
+    pub(crate) fn data(&self) -> Option<&JsonObject> {
+        match self {
+            Self::Notification(notification) => notification.data.as_ref(),
+            Self::Progress(_) => None,
+            Self::Application(application) => Some(&application.data),
         }
     }
 }
@@ -133,28 +139,5 @@ impl Draft {
         }
         Invalid::collect(refusals)?;
         Ok(drafts)
-    }
-}
-
-impl std::str::FromStr for EventType {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let named = Self::ALL.into_iter().find(|t| t.as_str() == text);
-        named.ok_or(ParseError {
-            what: "event type",
-            expected: "notification, progress or event",
-        })
-    }
-}
-
-/// The payload of a notification or an application's event.
-impl Body {
-    pub(crate) fn data(&self) -> Option<&JsonObject> {
-        match self {
-            Self::Notification(notification) => notification.data.as_ref(),
-            Self::Progress(_) => None,
-            Self::Application(application) => Some(&application.data),
-        }
     }
 }

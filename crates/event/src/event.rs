@@ -1,8 +1,10 @@
+use std::str::FromStr;
+
 use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::{Audience, Body, Draft, EventId, EventName, Timestamp, Topic};
+use crate::{Audience, Body, Draft, EventId, EventName, ParseError, Timestamp, Topic};
 
 /// The one record that flows through the server.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,5 +148,17 @@ impl EventType {
             Self::Progress => "progress",
             Self::Application => "event",
         }
+    }
+}
+
+impl FromStr for EventType {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let named = Self::ALL.into_iter().find(|t| t.as_str() == text);
+        named.ok_or(ParseError {
+            what: "event type",
+            expected: "notification, progress or event",
+        })
     }
 }
