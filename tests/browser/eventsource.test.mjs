@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { test } from 'node:test';
 
 import { openBrowser } from './browser.mjs';
@@ -35,9 +34,7 @@ async function arrival(page, cursor, timeout) {
 async function firstMeeting(page, url) {
   const devtools = await page.context().newCDPSession(page);
   await devtools.send('Network.enable');
-  const answered = once(devtools, 'Network.responseReceivedExtraInfo', {
-    signal: AbortSignal.timeout(ARRIVAL_MS),
-  });
+  const answered = statusOf(devtools, url);
   const met = page.evaluate(
     (url) =>
       new Promise((resolve) => {
@@ -47,8 +44,29 @@ async function firstMeeting(page, url) {
       }),
     url,
   );
-  const [[{ statusCode }], first] = await Promise.all([answered, met]);
+  const [statusCode, first] = await Promise.all([answered, met]);
   return { ...first, statusCode };
+}
+
+/** The status that `url` is answered with; other requests of the page, such as for its icon, do not count. */
+function statusOf(devtools, url) {
+  return new Promise((resolve, reject) => {
+    const asked = new Set();
+    const statuses = new Map();
+    // The two come in either order.
+    const settle = () => {
+      for (const id of asked) if (statuses.has(id)) resolve(statuses.get(id));
+    };
+    devtools.on('Network.requestWillBeSent', ({ requestId, request }) => {
+      if (request.url === url) asked.add(requestId);
+      settle();
+    });
+    devtools.on('Network.responseReceivedExtraInfo', ({ requestId, statusCode }) => {
+      statuses.set(requestId, statusCode);
+      settle();
+    });
+    setTimeout(() => reject(new Error(`${url} was not answered`)), ARRIVAL_MS).unref();
+  });
 }
 
 test('the documented client follows status, notification and progress', { timeout: 120_000 }, async (t) => {
