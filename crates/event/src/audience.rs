@@ -1,20 +1,23 @@
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use serde_json::Value;
 
 use crate::fields::{array, string};
-use crate::{ClientId, Fields, Invalid, JsonObject};
+use crate::{ClientId, Fields, GroupName, Invalid, JsonObject, ParseError};
 
-/// The most names that an audience holds.
+/// The most names that an audience holds, clients and groups together.
 const MAX_NAMES: usize = 1_000;
 
-/// The clients that an event is for. An event without an audience is for
-/// everyone who may read its topic.
+/// Who an event is for: these clients, and whoever was in one of these groups
+/// when it was published. An event without an audience is for everyone who may
+/// read its topic.
 ///
-/// JSON: `{"clients": ["alice", "bob"]}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// JSON: `{"clients": ["alice", "bob"], "groups": ["ops"]}`, either of which may be absent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Audience {
     clients: BTreeSet<ClientId>,
+    groups: BTreeSet<GroupName>,
 }
 
 impl Audience {
@@ -22,46 +25,98 @@ impl Audience {
     pub fn clients(clients: impl IntoIterator<Item = ClientId>) -> Self {
         Self {
             clients: clients.into_iter().collect(),
+            groups: BTreeSet::new(),
         }
     }
 
-    /// Reads `{"clients": [1 to 1000 client ids]}`.
+    /// An audience of these groups' members.
+    pub fn groups(groups: impl IntoIterator<Item = GroupName>) -> Self {
+        Self {
+            clients: BTreeSet::new(),
+            groups: groups.into_iter().collect(),
+        }
+    }
+
+    /// Reads `{"clients": [client ids], "groups": [group names]}`: 1 to 1000 names in all.
     pub fn parse(object: JsonObject) -> Result<Self, Invalid> {
         let mut fields = Fields::new(object);
-        let clients = fields.required("clients", client_ids);
+        let clients = fields.optional("clients", |value| names(value, "client ids"));
+        let groups = fields.optional("groups", |value| names(value, "group names"));
         fields.finish()?;
-        Ok(Self::clients(clients.unwrap_or_default()))
+        let audience = Self {
+            clients: clients.unwrap_or_default(),
+            groups: groups.unwrap_or_default(),
+        };
+        audience.checked()
     }
 
-    /// Whether a subscriber that is `client`, or nobody in particular, is meant.
-    pub fn includes(&self, client: Option<&ClientId>) -> bool {
-        client.is_some_and(|client| self.clients.contains(client))
+    fn checked(self) -> Result<Self, Invalid> {
+        match self.clients.len() + self.groups.len() {
+            1..=MAX_NAMES => Ok(self),
+            _ => Err(Invalid::value(format!(
+                "an object of clients or groups or both, 1 to {MAX_NAMES} names in all"
+            ))),
+        }
     }
 
-    /// The clients in it.
-    pub fn iter(&self) -> impl Iterator<Item = &ClientId> {
-        self.clients.iter()
+    /// The clients that are named.
+    pub fn named_clients(&self) -> &BTreeSet<ClientId> {
+        &self.clients
+    }
+
+    /// The groups that are named.
+    pub fn named_groups(&self) -> &BTreeSet<GroupName> {
+        &self.groups
     }
 
     /// How many bytes the names take.
     pub(crate) fn size(&self) -> usize {
-        self.clients
-            .iter()
-            .map(|client| client.as_str().len())
-            .sum()
+        let clients = self.clients.iter().map(ClientId::as_str);
+        let names = clients.chain(self.groups.iter().map(GroupName::as_str));
+        names.map(str::len).sum()
     }
 
     /// The JSON that [`Audience::parse`] reads.
     pub fn to_json(&self) -> JsonObject {
-        let clients = self.clients.iter().map(|c| c.as_str().into()).collect();
-        JsonObject::from_iter([("clients".to_owned(), Value::Array(clients))])
+        let clients: Vec<Value> = self.clients.iter().map(|c| c.as_str().into()).collect();
+        let groups: Vec<Value> = self.groups.iter().map(|g| g.as_str().into()).collect();
+        let lists = [("clients", clients), ("groups", groups)];
+        let lists = lists.into_iter().filter(|(_, names)| !names.is_empty());
+        lists
+            .map(|(name, names)| (name.to_owned(), Value::Array(names)))
+            .collect()
     }
 }
 
-fn client_ids(value: Value) -> Result<Vec<ClientId>, Invalid> {
-    let expected = || Invalid::value("an array of 1 to 1000 client ids");
-    let names = array(value)?;
-    if names.is_empty() || names.len() > MAX_NAMES {
+/// As in a header: `clients=alice,bob; groups=ops`.
+impl FromStr for Audience {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let parse = || {
+            let mut object = JsonObject::new();
+            for part in text.split(';') {
+                let (list, names) = part.split_once('=')?;
+                let names: Vec<Value> = names.split(',').map(|n| n.trim().into()).collect();
+                let former = object.insert(list.trim().to_owned(), names.into());
+                former.is_none().then_some(())?;
+            }
+            Self::parse(object).ok()
+        };
+        parse().ok_or(ParseError {
+            what: "audience",
+            expected: "clients=NAME,… or groups=NAME,… or both, separated by ; and 1 to 1000 names in all",
+        })
+    }
+}
+
+fn names<T: FromStr<Err = ParseError> + Ord>(
+    value: Value,
+    what: &str,
+) -> Result<BTreeSet<T>, Invalid> {
+    let expected = || Invalid::value(format!("an array of up to {MAX_NAMES} {what}"));
+    let names = array(value).map_err(|_| expected())?;
+    if names.len() > MAX_NAMES {
         return Err(expected());
     }
     names
@@ -80,32 +135,57 @@ mod tests {
     }
 
     #[test]
-    fn an_audience_includes_its_clients_only() {
-        let audience = parse(json!({"clients": ["alice", "bob"]})).unwrap();
-        let is_for = |name: &str| audience.includes(Some(&name.parse().unwrap()));
-        assert!(is_for("alice") && is_for("bob"));
-        assert!(!is_for("mallory"));
-        assert!(!audience.includes(None));
-        assert_eq!(
-            Value::Object(audience.to_json()),
-            json!({"clients": ["alice", "bob"]})
-        );
+    fn an_audience_is_read_as_it_was_written() {
+        for json in [
+            json!({"clients": ["alice", "bob"]}),
+            json!({"groups": ["ops"]}),
+            json!({"clients": ["alice"], "groups": ["ops", "web"]}),
+        ] {
+            assert_eq!(Value::Object(parse(json.clone()).unwrap().to_json()), json);
+        }
     }
 
     #[test]
     fn a_wrong_audience_is_refused_by_field() {
         let too_many: Vec<String> = (0..1001).map(|n| format!("c{n}")).collect();
+        let half: Vec<String> = (0..501).map(|n| format!("c{n}")).collect();
+        let check = |wrong: Value, field: &str| {
+            assert_eq!(parse(wrong).unwrap_err().errors[0].field, field);
+        };
+        check(json!({}), "");
+        check(json!({"clients": []}), "");
+        check(json!({"clients": half, "groups": half}), "");
+        check(json!({"clients": "alice"}), "clients");
+        check(json!({"clients": ["a b"]}), "clients");
+        check(json!({"clients": [1]}), "clients");
+        check(json!({"groups": too_many}), "groups");
+        check(json!({"clients": ["a"], "teams": []}), "teams");
+    }
+
+    #[test]
+    fn a_header_says_it_on_one_line() {
+        let check = |text: &str, expected: Option<Value>| {
+            let parsed = text.parse::<Audience>().ok();
+            assert_eq!(
+                parsed.map(|a| Value::Object(a.to_json())),
+                expected,
+                "{text}"
+            );
+        };
+        check("groups=ops", Some(json!({"groups": ["ops"]})));
+        check(
+            "clients=alice, bob; groups=ops",
+            Some(json!({"clients": ["alice", "bob"], "groups": ["ops"]})),
+        );
         for wrong in [
-            json!({}),
-            json!({"clients": []}),
-            json!({"clients": "alice"}),
-            json!({"clients": ["a b"]}),
-            json!({"clients": [1]}),
-            json!({"clients": too_many}),
+            "",
+            "ops",
+            "clients=",
+            "teams=a",
+            "clients=a;clients=b",
+            "clients=a b",
         ] {
-            assert_eq!(parse(wrong).unwrap_err().errors[0].field, "clients");
+            check(wrong, None);
         }
-        let unknown = parse(json!({"clients": ["a"], "teams": []})).unwrap_err();
-        assert_eq!(unknown.errors[0].field, "teams");
     }
 }

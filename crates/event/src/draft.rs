@@ -1,18 +1,62 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::fields::{Fields, object};
-use crate::{Application, Audience, EventType, Invalid, JsonObject, Notification, Progress, Topic};
+use crate::fields::{Fields, array, boolean, integer, object, object_of_at_most, text};
+use crate::report::publishable_topic;
+use crate::{
+    Application, Audience, CollapseKey, EventId, EventType, Invalid, JsonObject, Notification,
+    Priority, Progress, Tag, Timestamp, Topic,
+};
 
-/// An event as its publisher described it, before it has an identity and a
-/// place in the log.
+/// An event as its publisher described it, before it has a time and a place in
+/// the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
+    /// Its identity, if its publisher gave one: published again under the same
+    /// id, it is the same event.
+    pub event_id: Option<EventId>,
     /// Where it belongs.
     pub topic: Topic,
     /// Who it is for, if not for everyone who may read the topic.
     pub audience: Option<Audience>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// 1 to 256 characters.
+    pub title: Option<String>,
+    /// Words to filter by, at most 32.
+    pub tags: Arc<[Tag]>,
+    /// Whatever else the publisher wants to say, at most 64 KiB of JSON.
+    pub data: Option<JsonObject>,
+    /// After which it is neither delivered nor replayed.
+    pub expiry: Option<Expiry>,
+    /// A newer event on the same topic, with the same key and audience,
+    /// replaces it as long as it has not been sent.
+    pub collapse_key: Option<CollapseKey>,
+    /// Whether its publisher wants to know who has seen it.
+    pub require_ack: bool,
     /// What it says.
     pub body: Body,
+}
+
+/// Until when an event is worth delivering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// For so long after it is published.
+    In(Duration),
+    /// Until then.
+    At(Timestamp),
+}
+
+impl Expiry {
+    /// The moment, for an event that is published at `timestamp`.
+    pub fn after(self, timestamp: Timestamp) -> Timestamp {
+        match self {
+            Self::In(duration) => timestamp.after(duration),
+            Self::At(time) => time,
+        }
+    }
 }
 
 /// What an event says: the fields of its type.
@@ -35,37 +79,47 @@ impl Body {
             Self::Application(_) => EventType::Application,
         }
     }
-
-    /// The payload that the publisher gave.
-    pub(crate) fn data(&self) -> Option<&JsonObject> {
-        match self {
-            Self::Notification(notification) => notification.data.as_ref(),
-            Self::Progress(_) => None,
-            Self::Application(application) => Some(&application.data),
-        }
-    }
 }
 
 /// A body for everyone, on the default topic.
 impl From<Body> for Draft {
     fn from(body: Body) -> Self {
         Self {
+            event_id: None,
             topic: Topic::default(),
             audience: None,
+            priority: Priority::default(),
+            title: None,
+            tags: Arc::default(),
+            data: None,
+            expiry: None,
+            collapse_key: None,
+            require_ack: false,
             body,
         }
     }
 }
 
 impl Draft {
+    /// The longest title, in characters.
+    pub const MAX_TITLE: usize = 256;
+    /// The largest `data`, in bytes of JSON.
+    pub const MAX_DATA: usize = 64 * 1024;
+    /// The most tags.
+    pub const MAX_TAGS: usize = 32;
+    /// The longest `expires_in`, in seconds: ten years.
+    pub const MAX_EXPIRES_IN: u64 = 10 * 366 * 24 * 60 * 60;
+
     /// Reads an event as publishers write it:
     ///
-    /// - `{"type": "notification", "message", "notification_type"?, "title"?, "data"?}`
-    /// - `{"type": "progress", "task_id", "task_name", "step", "total_steps", "progress"?, "message"?, "state"?}`
-    /// - `{"type": "event", "name", "data"?}`
+    /// - `{"type": "notification", "message", "notification_type"?}`
+    /// - `{"type": "progress", "task_id", "task_name", "progress"?, "step"?, "total_steps"?, "message"?, "state"?}`
+    /// - `{"type": "event", "name"}`
     ///
-    /// each with `"topic"?` and `"audience"?`. What the server gives an event
-    /// itself (`event_id`, `timestamp`) is refused like any other unknown field.
+    /// each with `"event_id"?`, `"topic"?`, `"audience"?`, `"priority"?`, `"title"?`, `"tags"?`,
+    /// `"data"?`, `"expires_in"?` (seconds) or `"expires_at"?`, `"collapse_key"?` and
+    /// `"require_ack"?`. What only the server says (`timestamp`) is refused like any other
+    /// unknown field.
     ///
     /// ```
     /// use notification_event::{Body, Draft};
@@ -82,12 +136,34 @@ impl Draft {
             EventType::Progress => Progress::take(&mut fields).map(Body::Progress),
             EventType::Application => Application::take(&mut fields).map(Body::Application),
         };
-        let topic = fields.optional("topic", Fields::parsed);
+        let event_id = fields.optional("event_id", Fields::parsed);
+        let topic = fields.optional("topic", publishable_topic);
         let audience = fields.optional("audience", |value| Audience::parse(object(value)?));
+        let priority = fields.optional("priority", Priority::parse);
+        let title = fields.optional("title", text(1..=Self::MAX_TITLE));
+        let tags = fields.optional("tags", tags);
+        let data = fields.optional("data", object_of_at_most(Self::MAX_DATA));
+        let expiry = expiry(&mut fields);
+        let collapse_key = fields.optional("collapse_key", Fields::parsed);
+        let require_ack = fields.optional("require_ack", boolean);
+        if collapse_key.is_some() && event_type == EventType::Progress {
+            fields.refuse(Invalid::field(
+                "collapse_key",
+                "no such field here: progress collapses by its task",
+            ));
+        }
         fields.finish()?;
         Ok(Self {
+            event_id,
             topic: topic.unwrap_or_default(),
             audience,
+            priority: priority.unwrap_or_default(),
+            title,
+            tags: tags.unwrap_or_default(),
+            data,
+            expiry,
+            collapse_key,
+            require_ack: require_ack.unwrap_or_default(),
             body: body.expect("a body that could not be read was refused"),
         })
     }
@@ -109,6 +185,35 @@ fn type_alone(fields: Fields) -> Invalid {
     Invalid {
         unnamed: 0,
         ..invalid
+    }
+}
+
+fn tags(value: Value) -> Result<Arc<[Tag]>, Invalid> {
+    let max = Draft::MAX_TAGS;
+    let expected = || {
+        Invalid::value(format!(
+            "an array of up to {max} tags, each 1 to 128 of the characters A-Z a-z 0-9 . _ : ~ -"
+        ))
+    };
+    let values = array(value).map_err(|_| expected())?;
+    if values.len() > max {
+        return Err(expected());
+    }
+    let tags = values.into_iter().map(Fields::parsed);
+    tags.collect::<Result<_, _>>().map_err(|_| expected())
+}
+
+fn expiry(fields: &mut Fields) -> Option<Expiry> {
+    let seconds = fields.optional("expires_in", integer(1..=Draft::MAX_EXPIRES_IN));
+    let time = fields.optional("expires_at", Fields::parsed);
+    match (seconds, time) {
+        (Some(_), Some(_)) => {
+            let expected = "either expires_in or expires_at, not both";
+            fields.refuse(Invalid::field("expires_in", expected));
+            None
+        }
+        (Some(seconds), None) => Some(Expiry::In(Duration::from_secs(seconds))),
+        (None, time) => time.map(Expiry::At),
     }
 }
 

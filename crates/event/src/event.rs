@@ -1,10 +1,16 @@
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
-use crate::{Audience, Body, Draft, EventId, EventName, ParseError, Timestamp, Topic};
+use crate::progress::percent_json;
+use crate::{
+    Audience, Body, Collapse, Draft, EventId, EventName, JsonObject, ParseError, Priority, Tag,
+    Timestamp, Topic,
+};
 
 /// The one record that flows through the server.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,22 +24,50 @@ pub struct Event {
 }
 
 impl Event {
-    /// A draft, published at `timestamp` under a new id.
+    /// A draft, published at `timestamp`, under a new id if it has none.
     pub fn new(draft: Draft, timestamp: Timestamp) -> Self {
         Self {
-            id: EventId::generate(),
+            id: draft.event_id.clone().unwrap_or_else(EventId::generate),
             timestamp,
             draft,
         }
     }
 
+    /// What its publisher said, in one number: the same for the same draft,
+    /// whenever it is published.
+    fn fingerprint(&self) -> u64 {
+        let timeless = Self {
+            timestamp: Timestamp::from_millis(0),
+            ..self.clone()
+        };
+        let timeless = timeless.without_start();
+        let json = serde_json::to_vec(&timeless).expect("strings as keys, finite numbers");
+        let audience = self.draft.audience.as_ref().map(Audience::to_json);
+        let audience = Value::from(audience).to_string();
+        fnv_1a(json.iter().chain(audience.as_bytes()))
+    }
+
+    fn without_start(mut self) -> Self {
+        if let Body::Progress(progress) = &mut self.draft.body {
+            progress.started_at = None;
+        }
+        self
+    }
+
     /// The event's JSON and what decides who gets it.
     pub fn encode(self) -> EncodedEvent {
+        let fingerprint = self.draft.event_id.is_some().then(|| self.fingerprint());
         let json = serde_json::to_vec(&self).expect("strings as keys, finite numbers");
         let event_type = self.draft.body.event_type();
-        let name = match self.draft.body {
-            Body::Application(application) => Some(application.name),
-            _ => None,
+        let key = self.draft.collapse_key.map(Collapse::Key);
+        let (name, collapse) = match self.draft.body {
+            Body::Notification(_) => (None, key),
+            Body::Application(application) => (Some(application.name), key),
+            Body::Progress(progress) => {
+                let phase = progress.phase();
+                let task = progress.task_id;
+                (None, Some(Collapse::Task { task, phase }))
+            }
         };
         EncodedEvent {
             head: Head {
@@ -43,10 +77,24 @@ impl Event {
                 name,
                 topic: self.draft.topic,
                 audience: self.draft.audience,
+                priority: self.draft.priority,
+                tags: self.draft.tags,
+                expires_at: self.draft.expiry.map(|e| e.after(self.timestamp)),
+                collapse,
+                require_ack: self.draft.require_ack,
             },
             json: json.into(),
+            fingerprint,
         }
     }
+}
+
+/// FNV-1a, 64 bits (draft-eastlake-fnv): the same in every version of this
+/// program, which the standard library's hashes do not promise.
+fn fnv_1a<'a>(bytes: impl Iterator<Item = &'a u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// The fields that clients of the first version know come first, in their
@@ -54,10 +102,10 @@ impl Event {
 /// gets an event is nobody's business.
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let body = &self.draft.body;
+        let draft = &self.draft;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("type", body.event_type().as_str())?;
-        match body {
+        map.serialize_entry("type", draft.body.event_type().as_str())?;
+        match &draft.body {
             Body::Notification(notification) => {
                 map.serialize_entry("notification_id", &self.id)?;
                 map.serialize_entry("notification_type", notification.notification_type.as_str())?;
@@ -66,29 +114,50 @@ impl Serialize for Event {
             Body::Progress(progress) => {
                 map.serialize_entry("task_id", &progress.task_id)?;
                 map.serialize_entry("task_name", &progress.task_name)?;
-                map.serialize_entry("progress", &progress.percent_json())?;
-                map.serialize_entry("step", &progress.step)?;
-                map.serialize_entry("total_steps", &progress.total_steps)?;
+                optional(&mut map, "progress", progress.progress.map(percent_json))?;
+                optional(&mut map, "step", progress.step)?;
+                optional(&mut map, "total_steps", progress.total_steps)?;
                 map.serialize_entry("message", &progress.message)?;
             }
             Body::Application(application) => map.serialize_entry("name", &application.name)?,
         }
         map.serialize_entry("timestamp", &self.timestamp)?;
-        if let Some(data) = body.data() {
-            map.serialize_entry("data", data)?;
+        match (&draft.data, &draft.body) {
+            (Some(data), _) => map.serialize_entry("data", data)?,
+            (None, Body::Application(_)) => map.serialize_entry("data", &JsonObject::new())?,
+            (None, _) => {}
         }
         map.serialize_entry("event_id", &self.id)?;
-        map.serialize_entry("topic", &self.draft.topic)?;
-        match body {
-            Body::Notification(notification) => {
-                if let Some(title) = &notification.title {
-                    map.serialize_entry("title", title)?;
-                }
-            }
-            Body::Progress(progress) => map.serialize_entry("state", progress.state.as_str())?,
-            Body::Application(_) => {}
+        map.serialize_entry("topic", &draft.topic)?;
+        optional(&mut map, "title", draft.title.as_ref())?;
+        if let Body::Progress(progress) = &draft.body {
+            map.serialize_entry("state", progress.state.as_str())?;
+            optional(&mut map, "started_at", progress.started_at)?;
+        }
+        if draft.priority != Priority::default() {
+            map.serialize_entry("priority", &draft.priority.number())?;
+        }
+        if !draft.tags.is_empty() {
+            map.serialize_entry("tags", &*draft.tags)?;
+        }
+        let expires_at = draft.expiry.map(|expiry| expiry.after(self.timestamp));
+        optional(&mut map, "expires_at", expires_at)?;
+        optional(&mut map, "collapse_key", draft.collapse_key.as_ref())?;
+        if draft.require_ack {
+            map.serialize_entry("require_ack", &true)?;
         }
         map.end()
+    }
+}
+
+fn optional<M: SerializeMap>(
+    map: &mut M,
+    name: &str,
+    value: Option<impl Serialize>,
+) -> Result<(), M::Error> {
+    match value {
+        Some(value) => map.serialize_entry(name, &value),
+        None => Ok(()),
     }
 }
 
@@ -99,6 +168,9 @@ pub struct EncodedEvent {
     pub head: Head,
     /// One JSON object, UTF-8, on one line.
     pub json: Bytes,
+    /// What its publisher said, in one number, if it also gave the id: to tell
+    /// the same event again from another one under the same id.
+    pub fingerprint: Option<u64>,
 }
 
 impl EncodedEvent {
@@ -124,6 +196,23 @@ pub struct Head {
     pub topic: Topic,
     /// Who it is for, if not for everyone.
     pub audience: Option<Audience>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Words to filter by.
+    pub tags: Arc<[Tag]>,
+    /// When it is no longer worth delivering.
+    pub expires_at: Option<Timestamp>,
+    /// What newer events take its place.
+    pub collapse: Option<Collapse>,
+    /// Whether its publisher wants to know who has seen it.
+    pub require_ack: bool,
+}
+
+impl Head {
+    /// Whether it is not worth delivering at `now`.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|time| time <= now)
+    }
 }
 
 /// The `type` of an event in the log.

@@ -93,6 +93,12 @@ pub(crate) fn string(value: Value) -> Result<String, Invalid> {
     }
 }
 
+pub(crate) fn boolean(value: Value) -> Result<bool, Invalid> {
+    value
+        .as_bool()
+        .ok_or_else(|| Invalid::value("true or false"))
+}
+
 pub(crate) fn array(value: Value) -> Result<Vec<Value>, Invalid> {
     match value {
         Value::Array(elements) => Ok(elements),

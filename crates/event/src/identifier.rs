@@ -69,6 +69,12 @@ identifiers! {
     ClientId = "client id";
     /// The name of an application's own event, such as `incident.created`.
     EventName = "event name";
+    /// A named set of clients.
+    GroupName = "group";
+    /// A word by which events can be filtered.
+    Tag = "tag";
+    /// What events that replace one another have in common.
+    CollapseKey = "collapse key";
 }
 
 impl EventId {

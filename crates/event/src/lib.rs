@@ -6,6 +6,7 @@
 //! - [`Draft`]: what a publisher sent, parsed and checked; everything but its identity.
 //! - [`Event`]: a draft with an [`EventId`] and a [`Timestamp`]. It is encoded once,
 //!   into an [`EncodedEvent`]: its JSON, and the [`Head`] that decides who gets it.
+//! - [`Report`] and [`Task`]: what a job says of itself, and what is then known of it.
 //! - [`Topic`], [`Pattern`], [`Filter`] and [`Audience`]: where it belongs and who it is for.
 //! - [`Cursor`]: a place in the log, as clients see it.
 //! - [`Status`]: what the server tells one connection about itself. Never in the log.
@@ -18,6 +19,7 @@
 
 mod application;
 mod audience;
+mod collapse;
 mod cursor;
 mod draft;
 mod event;
@@ -27,23 +29,28 @@ mod identifier;
 mod invalid;
 mod notification;
 mod pattern;
+mod priority;
 mod progress;
+mod report;
 mod status;
 mod timestamp;
 mod topic;
 
 pub use application::Application;
 pub use audience::Audience;
+pub use collapse::{Collapse, TaskPhase};
 pub use cursor::{Cursor, Epoch, Position};
-pub use draft::{Body, Draft};
+pub use draft::{Body, Draft, Expiry};
 pub use event::{EncodedEvent, Event, EventType, Head};
 pub use fields::Fields;
 pub use filter::Filter;
-pub use identifier::{ClientId, EventId, EventName, TaskId};
+pub use identifier::{ClientId, CollapseKey, EventId, EventName, GroupName, Tag, TaskId};
 pub use invalid::{FieldError, Invalid, ParseError};
 pub use notification::{Notification, NotificationType};
 pub use pattern::{Pattern, Segment};
-pub use progress::{Progress, TaskState};
+pub use priority::Priority;
+pub use progress::{Progress, TaskState, percent_json};
+pub use report::{Report, Task};
 pub use status::{GapReason, Status};
 pub use timestamp::Timestamp;
 pub use topic::Topic;

@@ -1,39 +1,27 @@
 use std::str::FromStr;
 
-use crate::fields::{Fields, object_of_at_most, text};
-use crate::{JsonObject, ParseError};
+use crate::ParseError;
+use crate::fields::{Fields, text};
 
 /// A message for people: what `send_notification` broadcasts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
     /// How it is meant.
     pub notification_type: NotificationType,
     /// 1 to 4096 characters.
     pub message: String,
-    /// 1 to 256 characters.
-    pub title: Option<String>,
-    /// Whatever else the publisher wants to say, at most 64 KiB of JSON.
-    pub data: Option<JsonObject>,
 }
 
 impl Notification {
     /// The longest message, in characters.
     pub const MAX_MESSAGE: usize = 4_096;
-    /// The longest title, in characters.
-    pub const MAX_TITLE: usize = 256;
-    /// The largest `data`, in bytes of JSON.
-    pub const MAX_DATA: usize = 64 * 1024;
 
     pub(crate) fn take(fields: &mut Fields) -> Option<Self> {
         let notification_type = fields.optional("notification_type", Fields::parsed);
         let message = fields.required("message", text(1..=Self::MAX_MESSAGE));
-        let title = fields.optional("title", text(1..=Self::MAX_TITLE));
-        let data = fields.optional("data", object_of_at_most(Self::MAX_DATA));
         Some(Self {
             notification_type: notification_type.unwrap_or_default(),
             message: message?,
-            title,
-            data,
         })
     }
 }

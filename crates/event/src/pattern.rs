@@ -2,13 +2,16 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::topic::{MAX_LEN, MAX_SEGMENTS, is_segment};
+use crate::topic::{MAX_LEN, MAX_SEGMENTS, are_segments, is_reserved};
 use crate::{ParseError, Topic};
 
 /// Which topics are meant: a topic in which `*` stands for any one segment, and
 /// `**` at the end for any number of them, none included.
 ///
 /// `ops/*` is `ops/backups` but neither `ops` nor `ops/db/eu`; `ops/**` is all three.
+///
+/// Topics of the server itself are meant only by patterns that name their first
+/// segment: `$receipts/*`, but neither `*/*` nor `**`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pattern(Arc<str>);
 
@@ -40,6 +43,9 @@ impl Pattern {
 
     /// Whether `topic` is one of those meant.
     pub fn matches(&self, topic: &Topic) -> bool {
+        if topic.is_reserved() && !is_reserved(&self.0) {
+            return false;
+        }
         let mut topic = topic.segments();
         for segment in self.segments() {
             match (segment, topic.next()) {
@@ -63,7 +69,8 @@ impl FromStr for Pattern {
             None if text == "**" => "*",
             _ => text,
         };
-        if fits && head.split('/').all(|s| s == "*" || is_segment(s)) {
+        let literals = head.split('/').map(|s| if s == "*" { "a" } else { s });
+        if fits && are_segments(literals) {
             Ok(Self(text.into()))
         } else {
             Err(ParseError {
@@ -106,12 +113,18 @@ mod tests {
         check("ops/**", "opsx", false);
         check("*/**", "ops/a/b", true);
         check("**", "a/b/c", true);
+        check("**", "$presence", false);
+        check("*", "$presence", false);
+        check("$presence", "$presence", true);
+        check("$receipts/*", "$receipts/a:b", true);
+        check("$receipts/**", "$receipts/a", true);
+        check("*/**", "$receipts/a", false);
     }
 
     #[test]
     fn patterns_are_parsed_at_the_door() {
         for wrong in [
-            "", "/", "**/a", "a/**/b", "a*", "a/b*", "***", "a//b", "a b",
+            "", "/", "**/a", "a/**/b", "a*", "a/b*", "***", "a//b", "a b", "$*", "$", "a/$b",
         ] {
             assert!(wrong.parse::<Pattern>().is_err(), "{wrong:?}");
         }

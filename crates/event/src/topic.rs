@@ -13,6 +13,10 @@ pub(crate) const MAX_SEGMENTS: usize = 8;
 ///
 /// One to 8 segments of `A-Z a-z 0-9 . _ -`, separated by `/`, at most 255 bytes
 /// in all. Cheap to clone.
+///
+/// Topics that begin with `$` are the server's own, such as `$presence`: nobody
+/// else publishes there, and only patterns that begin with the same `$…` match
+/// them. Their further segments may be any identifier.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic(Arc<str>);
 
@@ -20,6 +24,11 @@ impl Topic {
     /// The topic as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is the server's own.
+    pub fn is_reserved(&self) -> bool {
+        is_reserved(&self.0)
     }
 
     /// The segments, from the left.
@@ -40,7 +49,7 @@ impl FromStr for Topic {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let fits = text.len() <= MAX_LEN && text.split('/').count() <= MAX_SEGMENTS;
-        if fits && text.split('/').all(is_segment) {
+        if fits && are_segments(text.split('/')) {
             Ok(Self(text.into()))
         } else {
             Err(ParseError {
@@ -63,11 +72,28 @@ impl serde::Serialize for Topic {
     }
 }
 
-pub(crate) fn is_segment(text: &str) -> bool {
+pub(crate) fn is_reserved(text: &str) -> bool {
+    text.starts_with('$')
+}
+
+/// Whether these are the segments of a topic. Those of a reserved one may also
+/// have `:` and `~`, which identifiers have.
+pub(crate) fn are_segments<'a>(segments: impl Iterator<Item = &'a str>) -> bool {
+    let mut segments = segments.peekable();
+    let reserved = segments.peek().copied().and_then(|s| s.strip_prefix('$'));
+    match reserved {
+        None => segments.all(|segment| consists_of(segment, b"._-")),
+        Some(first) => {
+            consists_of(first, b"._-") && segments.skip(1).all(|s| consists_of(s, b"._:~-"))
+        }
+    }
+}
+
+fn consists_of(text: &str, punctuation: &[u8]) -> bool {
     !text.is_empty()
         && text
             .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+            .all(|b| b.is_ascii_alphanumeric() || punctuation.contains(&b))
 }
 
 #[cfg(test)]
@@ -86,19 +112,20 @@ mod tests {
         check(&"x".repeat(255), true);
         check(&"x".repeat(256), false);
         for wrong in [
-            "",
-            "/",
-            "a/",
-            "/a",
-            "a//b",
-            "a b",
-            "*",
-            "a/**",
-            "$presence",
-            "a\n",
-            "ä",
+            "", "/", "a/", "/a", "a//b", "a b", "*", "a/**", "a:b", "a/$b", "$", "$/a", "$a:b",
+            "a\n", "ä",
         ] {
             check(wrong, false);
         }
+    }
+
+    #[test]
+    fn topics_of_the_server_itself_are_known_by_their_sign() {
+        let check = |text: &str, reserved: bool| {
+            assert_eq!(text.parse::<Topic>().unwrap().is_reserved(), reserved);
+        };
+        check("$presence", true);
+        check("$receipts/a:b~c", true);
+        check("presence", false);
     }
 }

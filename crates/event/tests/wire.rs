@@ -1,6 +1,6 @@
 //! What publishers may write, and what receivers then read.
 
-use notification_event::{Draft, Event, Filter, Head, Invalid, Timestamp};
+use notification_event::{Draft, Event, Filter, Head, Invalid, Priority, Timestamp};
 use serde_json::{Value, json};
 
 fn publish(input: Value) -> (Head, Value) {
@@ -112,10 +112,10 @@ fn everything_wrong_is_named_at_once() {
         [
             "notification_type",
             "message",
-            "title",
-            "data",
             "topic",
             "audience.clients",
+            "title",
+            "data",
             "colour"
         ]
     );
@@ -142,7 +142,29 @@ fn everything_wrong_is_named_at_once() {
     );
     assert_eq!(refused(json!({"type": "event", "data": {}})), ["name"]);
     assert_eq!(
-        refused(json!({"type": "event", "name": "n", "event_id": "x", "timestamp": "now"})),
+        refused(json!({
+            "type": "event", "name": "n", "topic": "$presence", "priority": 6, "tags": ["a b"],
+            "expires_in": 0, "expires_at": "soon", "collapse_key": "", "require_ack": "yes"
+        })),
+        [
+            "topic",
+            "priority",
+            "tags",
+            "expires_in",
+            "expires_at",
+            "collapse_key",
+            "require_ack"
+        ]
+    );
+    assert_eq!(
+        refused(json!({
+            "type": "progress", "task_id": "t", "task_name": "T", "collapse_key": "k",
+            "expires_in": 5, "expires_at": "2030-01-01T00:00:00Z"
+        })),
+        ["expires_in", "collapse_key"]
+    );
+    assert_eq!(
+        refused(json!({"type": "event", "name": "n", "event_id": "a b", "timestamp": "now"})),
         ["event_id", "timestamp"]
     );
 }
@@ -179,6 +201,7 @@ fn filters_join_lists_by_and_and_entries_by_or() {
         let filter = Filter {
             topics: topics.iter().map(|t| t.parse().unwrap()).collect(),
             types: types.iter().map(|t| t.parse().unwrap()).collect(),
+            ..Filter::default()
         };
         assert_eq!(filter.matches(&head), expected, "{topics:?} {types:?}");
         assert_eq!(filter.clone().normalized().matches(&head), expected);
@@ -188,4 +211,84 @@ fn filters_join_lists_by_and_and_entries_by_or() {
     check(&["web", "ops/**"], &["progress", "notification"], true);
     check(&["web"], &["notification"], false);
     check(&["ops/*"], &["progress"], false);
+}
+
+#[test]
+fn what_was_added_since_follows_and_only_if_it_says_something() {
+    let (head, json) = publish(json!({
+        "type": "notification", "message": "Disk full", "event_id": "disk-7", "priority": "urgent",
+        "title": "Disk", "tags": ["disk", "eu"], "expires_in": 60, "collapse_key": "disk",
+        "require_ack": true, "audience": {"groups": ["ops"]}
+    }));
+    let added = json!({
+        "type": "notification", "notification_id": "disk-7", "notification_type": "info",
+        "message": "Disk full", "timestamp": "1970-01-01T00:00:00.000Z", "event_id": "disk-7",
+        "topic": "default", "title": "Disk", "priority": 5, "tags": ["disk", "eu"],
+        "expires_at": "1970-01-01T00:01:00.000Z", "collapse_key": "disk", "require_ack": true
+    });
+    assert_eq!(json, added);
+    assert!(head.require_ack && head.priority == Priority::Urgent);
+    assert!(!head.is_expired(Timestamp::from_millis(59_999)));
+    assert!(head.is_expired(Timestamp::from_millis(60_000)));
+    assert_eq!(head.collapse.unwrap().to_string(), "key/disk");
+}
+
+#[test]
+fn the_same_event_again_is_known_by_its_fingerprint() {
+    let fingerprint = |input: Value, second: i64| {
+        let time = Timestamp::from_millis(second * 1_000);
+        let event = Event::new(Draft::parse(input).unwrap(), time);
+        event.started_at(time).encode().fingerprint
+    };
+    let event = json!({"type": "progress", "task_id": "t", "task_name": "T", "step": 1,
+                       "event_id": "e", "expires_in": 60, "audience": {"clients": ["a"]}});
+    assert_eq!(fingerprint(event.clone(), 1), fingerprint(event.clone(), 2));
+    for (field, value) in [
+        ("step", json!(2)),
+        ("expires_in", json!(61)),
+        ("audience", json!({"groups": ["a"]})),
+        ("event_id", json!("f")),
+        ("data", json!({})),
+    ] {
+        let mut other = event.clone();
+        other[field] = value;
+        assert_ne!(
+            fingerprint(other, 1),
+            fingerprint(event.clone(), 1),
+            "{field}"
+        );
+    }
+    let mut without = event;
+    without.as_object_mut().unwrap().remove("event_id");
+    assert_eq!(fingerprint(without, 1), None);
+}
+
+#[test]
+fn filters_ask_for_names_priorities_and_tags() {
+    let (head, _) = publish(json!({
+        "type": "event", "name": "disk.full", "priority": 4, "tags": ["eu", "db"]
+    }));
+    let check = |filter: Filter, expected: bool| {
+        assert_eq!(filter.matches(&head), expected, "{filter:?}");
+        assert_eq!(filter.clone().normalized().matches(&head), expected);
+    };
+    let names = |names: &[&str]| Filter {
+        names: names.iter().map(|n| n.parse().unwrap()).collect(),
+        ..Filter::default()
+    };
+    let tags = |tags: &[&str]| Filter {
+        tags: tags.iter().map(|t| t.parse().unwrap()).collect(),
+        ..Filter::default()
+    };
+    let at_least = |min: Priority| Filter {
+        min_priority: Some(min),
+        ..Filter::default()
+    };
+    check(names(&["disk.full", "other"]), true);
+    check(names(&["other"]), false);
+    check(tags(&["us", "db"]), true);
+    check(tags(&["us"]), false);
+    check(at_least(Priority::Min), true);
+    check(at_least(Priority::High), true);
+    check(at_least(Priority::Urgent), false);
 }
