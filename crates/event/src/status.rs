@@ -22,6 +22,21 @@ pub enum Status {
         /// Why they are missing.
         reason: GapReason,
     },
+    /// The state that was asked for has been sent; what comes next is new.
+    SnapshotComplete {
+        /// Of how many events.
+        events: u64,
+    },
+    /// Events were not sent, because newer ones took their place.
+    Conflated {
+        /// How many since this was last said.
+        events: u64,
+    },
+    /// Nothing more comes before some of what was sent is acknowledged.
+    Paused {
+        /// How many events may be sent beyond the oldest that is not acknowledged.
+        max_unacknowledged: usize,
+    },
     /// The server ends this stream; come back with the last `id:`.
     Closing {
         /// Why, for people.
@@ -53,6 +68,10 @@ impl Status {
             #[serde(skip_serializing_if = "Option::is_none")]
             cursor: Option<Cursor>,
             #[serde(skip_serializing_if = "Option::is_none")]
+            events: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            max_unacknowledged: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             reason: Option<&'static str>,
             timestamp: Timestamp,
         }
@@ -62,6 +81,8 @@ impl Status {
             connection_id: None,
             client_count: None,
             cursor: None,
+            events: None,
+            max_unacknowledged: None,
             reason: None,
             timestamp,
         };
@@ -78,6 +99,18 @@ impl Status {
                 wire.status = "gap";
                 wire.cursor = Some(*cursor);
                 wire.reason = Some(reason.as_str());
+            }
+            Self::SnapshotComplete { events } => {
+                wire.status = "snapshot_complete";
+                wire.events = Some(*events);
+            }
+            Self::Conflated { events } => {
+                wire.status = "conflated";
+                wire.events = Some(*events);
+            }
+            Self::Paused { max_unacknowledged } => {
+                wire.status = "paused";
+                wire.max_unacknowledged = Some(*max_unacknowledged);
             }
             Self::Closing { reason } => {
                 wire.status = "closing";
@@ -125,6 +158,23 @@ mod tests {
             },
             json!({"type": "status", "status": "gap", "cursor": "0123abcd-7",
                    "reason": "retention", "timestamp": "1970-01-01T00:00:00.000Z"}),
+        );
+        check(
+            Status::SnapshotComplete { events: 2 },
+            json!({"type": "status", "status": "snapshot_complete", "events": 2,
+                   "timestamp": "1970-01-01T00:00:00.000Z"}),
+        );
+        check(
+            Status::Conflated { events: 3 },
+            json!({"type": "status", "status": "conflated", "events": 3,
+                   "timestamp": "1970-01-01T00:00:00.000Z"}),
+        );
+        check(
+            Status::Paused {
+                max_unacknowledged: 10,
+            },
+            json!({"type": "status", "status": "paused", "max_unacknowledged": 10,
+                   "timestamp": "1970-01-01T00:00:00.000Z"}),
         );
         check(
             Status::Closing { reason: "shutdown" },

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::http::Http;
 use crate::problem::Problem;
-use crate::query::{Query, subscribe};
+use crate::query::{Query, client, filter, start};
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
@@ -19,10 +19,14 @@ pub(crate) async fn events(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = Query::new(query.as_deref());
-    let subscribe = subscribe(&mut query, Http::now(), Start::Beginning);
-    let limit = query.one("limit", limit).unwrap_or(DEFAULT_LIMIT);
+    let request = PageRequest {
+        filter: filter(&mut query),
+        client: client(&mut query),
+        start: start(&mut query, Http::now()).unwrap_or(Start::Beginning),
+        limit: query.one("limit", limit).unwrap_or(DEFAULT_LIMIT),
+    };
     query.finish().map_err(Problem::bad_query)?;
-    let page = http.hub.page(PageRequest { subscribe, limit }).await?;
+    let page = http.hub.page(request).await?;
     let json = [(header::CONTENT_TYPE, "application/json")];
     Ok((json, write(&page)).into_response())
 }

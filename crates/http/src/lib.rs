@@ -7,18 +7,22 @@
 //! - [`plain_stream`] is the event stream alone, for another crate to serve on
 //!   a path that it shares.
 //! - [`serve`] accepts connections until it is told to stop, and then lets them
-//!   finish. `peer.rs` tells peers that are gone from those that do not read.
+//!   finish. `wire.rs` is one of them, as far as streams need to know of it;
+//!   `peer.rs` tells peers that are gone from those that do not read.
 //! - `query.rs` reads query parameters, strictly; `problem.rs` is what every
 //!   refusal looks like.
 //!
 //! Start reading at [`router`]. This is the only crate that names axum and
 //! hyper. It does not know MCP: what is served on `/mcp` is handed in.
 
+mod body;
+mod confirmation;
 mod events;
 mod guard;
 mod health;
 mod http;
 mod json;
+mod lines;
 mod metrics;
 mod peer;
 mod problem;
@@ -28,6 +32,7 @@ mod router;
 mod serve;
 mod stream;
 mod welcome;
+mod wire;
 
 pub use guard::{GuardConfig, Origins};
 pub use http::{Http, HttpConfig};

@@ -1,3 +1,9 @@
+#[cfg(not(target_os = "linux"))]
+use std::marker::PhantomData;
+#[cfg(target_os = "linux")]
+use std::mem::offset_of;
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -61,24 +67,51 @@ impl PeerWatch {
 #[cfg(target_os = "linux")]
 const MISSED_PROBES: u8 = 3;
 
-/// A socket, to ask the kernel about while somebody else owns it. Asked after
-/// the socket was closed, it gives an answer that means nothing.
+/// A socket that stays open, to ask the kernel about.
+#[cfg(target_os = "linux")]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Socket {
-    #[cfg(target_os = "linux")]
-    descriptor: std::os::fd::RawFd,
-}
+pub(crate) struct Socket<'a>(BorrowedFd<'a>);
 
 #[cfg(target_os = "linux")]
-impl Socket {
-    pub(crate) fn of(stream: &TcpStream) -> Self {
-        Self {
-            descriptor: std::os::fd::AsRawFd::as_raw_fd(stream),
+impl<'a> Socket<'a> {
+    pub(crate) fn of(stream: &'a TcpStream) -> Self {
+        Self(stream.as_fd())
+    }
+
+    pub(crate) fn confirmation(self) -> Option<Confirmation> {
+        let (info, _) = self.info()?;
+        Some(Confirmation {
+            is_due: info.tcpi_unacked > 0 || info.tcpi_probes >= MISSED_PROBES,
+            last: Duration::from_millis(info.tcpi_last_ack_recv.into()),
+        })
+    }
+
+    /// How many bytes the peer has confirmed. The count need not begin at
+    /// zero: a SYN may be in it, and the FIN will be. None before Linux 4.1.
+    pub(crate) fn confirmed(self) -> Option<u64> {
+        let (info, size) = self.info()?;
+        let end = offset_of!(libc::tcp_info, tcpi_bytes_acked) + size_of::<u64>();
+        (size >= end).then_some(info.tcpi_bytes_acked)
+    }
+
+    /// How many bytes the kernel holds that the peer has not confirmed, sent
+    /// or not. The FIN is one of them.
+    #[expect(unsafe_code, reason = "no safe crate offers SIOCOUTQ")]
+    pub(crate) fn pending(self) -> Option<u64> {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: the pointer is to an integer that lives, and an integer is
+        // what the kernel writes (tcp(7), where TIOCOUTQ is called SIOCOUTQ).
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+        if result == 0 {
+            bytes.try_into().ok()
+        } else {
+            None
         }
     }
 
+    /// What the kernel knows, and how many bytes of it it knows.
     #[expect(unsafe_code, reason = "no safe crate offers TCP_INFO")]
-    pub(crate) fn confirmation(self) -> Option<Confirmation> {
+    fn info(self) -> Option<(libc::tcp_info, usize)> {
         // SAFETY: all fields are integers, for which zero is a value.
         let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
         let mut size = size_of_val(&info) as libc::socklen_t;
@@ -86,28 +119,38 @@ impl Socket {
         // the value, of which the kernel writes no more.
         let result = unsafe {
             libc::getsockopt(
-                self.descriptor,
+                self.0.as_raw_fd(),
                 libc::IPPROTO_TCP,
                 libc::TCP_INFO,
                 (&raw mut info).cast(),
                 &raw mut size,
             )
         };
-        (result == 0).then(|| Confirmation {
-            is_due: info.tcpi_unacked > 0 || info.tcpi_probes >= MISSED_PROBES,
-            last: Duration::from_millis(info.tcpi_last_ack_recv.into()),
-        })
+        (result == 0).then_some((info, size as usize))
     }
 }
 
-/// Elsewhere the operating system's own patience decides.
+/// Elsewhere nothing can be asked: the operating system's own patience decides
+/// who is gone, and what was confirmed is unknown.
 #[cfg(not(target_os = "linux"))]
-impl Socket {
-    pub(crate) fn of(_: &TcpStream) -> Self {
-        Self {}
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Socket<'a>(PhantomData<&'a TcpStream>);
+
+#[cfg(not(target_os = "linux"))]
+impl<'a> Socket<'a> {
+    pub(crate) fn of(_: &'a TcpStream) -> Self {
+        Self(PhantomData)
     }
 
     pub(crate) fn confirmation(self) -> Option<Confirmation> {
+        None
+    }
+
+    pub(crate) fn confirmed(self) -> Option<u64> {
+        None
+    }
+
+    pub(crate) fn pending(self) -> Option<u64> {
         None
     }
 }

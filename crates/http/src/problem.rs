@@ -1,7 +1,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use notification_event::{FieldError, Invalid};
-use notification_hub::PublishError;
+use notification_hub::{AcknowledgeError, DurableError, GroupError, PublishError, SubscribeError};
 use notification_log::LogError;
 use serde::Serialize;
 
@@ -42,6 +42,11 @@ impl Problem {
         Self::of_fields(StatusCode::UNPROCESSABLE_ENTITY, invalid)
     }
 
+    /// Input that makes sense, but not after what was published before.
+    pub(crate) fn conflict(invalid: Invalid) -> Self {
+        Self::of_fields(StatusCode::CONFLICT, invalid)
+    }
+
     /// A query that makes no sense.
     pub(crate) fn bad_query(invalid: Invalid) -> Self {
         Self::of_fields(StatusCode::BAD_REQUEST, invalid)
@@ -64,7 +69,44 @@ impl From<LogError> for Problem {
 
 impl From<PublishError> for Problem {
     fn from(error: PublishError) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        match error {
+            PublishError::Invalid { invalid, .. } => Self::unprocessable(invalid),
+            PublishError::Conflict { invalid, .. } => Self::conflict(invalid),
+            PublishError::Log(_) | PublishError::Closing | PublishError::Failed => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+        }
+    }
+}
+
+impl From<SubscribeError> for Problem {
+    fn from(error: SubscribeError) -> Self {
+        let status = match error {
+            SubscribeError::Nameless => StatusCode::BAD_REQUEST,
+            SubscribeError::Durable(DurableError::Differs(_)) => StatusCode::CONFLICT,
+            SubscribeError::Durable(DurableError::TooMany) => StatusCode::TOO_MANY_REQUESTS,
+            SubscribeError::Log(error) => return error.into(),
+            SubscribeError::Publish(error) => return error.into(),
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<AcknowledgeError> for Problem {
+    fn from(error: AcknowledgeError) -> Self {
+        match error {
+            AcknowledgeError::Invalid(invalid) => Self::unprocessable(invalid),
+            AcknowledgeError::Publish(error) => error.into(),
+        }
+    }
+}
+
+impl From<GroupError> for Problem {
+    fn from(error: GroupError) -> Self {
+        match error {
+            GroupError::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+            GroupError::Publish(error) => error.into(),
+        }
     }
 }
 

@@ -57,6 +57,11 @@ impl Query {
         self.refusals.push(Invalid::field(name, expected));
     }
 
+    fn has_refused(&self, name: &str) -> bool {
+        let mut errors = self.refusals.iter().flat_map(|invalid| &invalid.errors);
+        errors.any(|error| error.field == name)
+    }
+
     /// Refuses if anything was wrong, or nobody took it.
     pub(crate) fn finish(self) -> Result<(), Invalid> {
         let known = match self.known.is_empty() {
@@ -71,12 +76,24 @@ impl Query {
     }
 }
 
-/// What `topic`, `type`, `client_id`, `since` and `last_event_id` ask for.
-/// `start` is where to begin if none of the last two says so.
-pub(crate) fn subscribe(query: &mut Query, now: Timestamp, start: Start) -> Subscribe {
-    let topics = query.all("topic", FromStr::from_str);
-    let types = query.all("type", FromStr::from_str);
-    let client: Option<ClientId> = query.one("client_id", FromStr::from_str);
+/// What `topic`, `type`, `name`, `min_priority` and `tag` ask for.
+pub(crate) fn filter(query: &mut Query) -> Filter {
+    Filter {
+        topics: query.all("topic", FromStr::from_str),
+        types: query.all("type", FromStr::from_str),
+        names: query.all("name", FromStr::from_str),
+        min_priority: query.one("min_priority", FromStr::from_str),
+        tags: query.all("tag", FromStr::from_str),
+    }
+}
+
+/// Who `client_id` says asks.
+pub(crate) fn client(query: &mut Query) -> Option<ClientId> {
+    query.one("client_id", FromStr::from_str)
+}
+
+/// Where `since` or `last_event_id` say to begin, if one of them does.
+pub(crate) fn start(query: &mut Query, now: Timestamp) -> Option<Start> {
     let since = query.one("since", |text| Start::parse(text, now));
     let last_event_id = query
         .one("last_event_id", FromStr::from_str)
@@ -84,11 +101,44 @@ pub(crate) fn subscribe(query: &mut Query, now: Timestamp, start: Start) -> Subs
     if since.is_some() && last_event_id.is_some() {
         query.refuse("since", "either since or last_event_id, not both");
     }
-    Subscribe {
-        filter: Filter { topics, types },
-        client,
-        start: last_event_id.or(since).unwrap_or(start),
+    last_event_id.or(since)
+}
+
+/// Everything that a stream can be asked for.
+pub(crate) fn subscribe(query: &mut Query, now: Timestamp) -> Subscribe {
+    let filter = filter(query);
+    let client = client(query);
+    let start = start(query, now);
+    let durable = query.one("durable", flag).unwrap_or_default();
+    let ack = query.one("ack", FromStr::from_str);
+    let max_rate = query.one("max_rate", FromStr::from_str);
+    let snapshot = query.one("snapshot", flag).unwrap_or_default();
+    if durable && client.is_none() && !query.has_refused("client_id") {
+        query.refuse("client_id", "this parameter, which durable=true needs");
     }
+    if ack.is_some() && !durable {
+        query.refuse("ack", "this parameter only with durable=true");
+    }
+    if snapshot && start.is_some() {
+        let expected = "either snapshot=true or where to begin, not both";
+        query.refuse("snapshot", expected);
+    }
+    Subscribe {
+        filter,
+        client,
+        start: start.unwrap_or_default(),
+        durable: durable.then(|| ack.unwrap_or_default()),
+        max_rate,
+        snapshot,
+        ..Subscribe::default()
+    }
+}
+
+fn flag(text: &str) -> Result<bool, ParseError> {
+    text.parse().map_err(|_| ParseError {
+        what: "flag",
+        expected: "true or false",
+    })
 }
 
 #[cfg(test)]
@@ -98,7 +148,7 @@ mod tests {
     fn check(raw: &str, expected: Result<Start, &str>) {
         let now = "2024-01-15T10:30:00Z".parse().unwrap();
         let mut query = Query::new(Some(raw));
-        let subscribe = subscribe(&mut query, now, Start::Now);
+        let subscribe = subscribe(&mut query, now);
         let result = query.finish().map(|()| subscribe.start);
         assert_eq!(
             result
@@ -117,6 +167,14 @@ mod tests {
             "topic=a&topic=b%2F*&type=progress&client_id=x",
             Ok(Start::Now),
         );
+        check(
+            "name=a.b&min_priority=high&tag=x&tag=y&max_rate=2.5&snapshot=true",
+            Ok(Start::Now),
+        );
+        check(
+            "client_id=x&durable=true&ack=manual&since=all",
+            Ok(Start::Beginning),
+        );
         let cursor = Start::After("0123abcd-7".parse().unwrap());
         check("last_event_id=0123abcd-7", Ok(cursor));
         check("since=0123abcd-7", Ok(cursor));
@@ -129,6 +187,18 @@ mod tests {
             ("type=status", "type"),
             ("client_id=", "client_id"),
             ("topics=a", "topics"),
+            ("name=a/b", "name"),
+            ("min_priority=6", "min_priority"),
+            ("min_priority=1&min_priority=1", "min_priority"),
+            ("tag=", "tag"),
+            ("durable=true", "client_id"),
+            ("durable=yes", "durable"),
+            ("client_id=a%20b&durable=true", "client_id"),
+            ("client_id=x&ack=manual", "ack"),
+            ("client_id=x&durable=true&ack=never", "ack"),
+            ("max_rate=0", "max_rate"),
+            ("snapshot=1", "snapshot"),
+            ("snapshot=true&since=all", "snapshot"),
             ("x", "x"),
         ] {
             check(wrong.0, Err(wrong.1));

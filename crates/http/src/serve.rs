@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -12,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
-use crate::peer::{PeerWatch, Socket};
+use crate::peer::PeerWatch;
+use crate::wire::{Wire, WireIo};
 
 /// How connections are treated.
 #[derive(Clone, Debug)]
@@ -78,7 +81,7 @@ pub async fn serve(
                 if !std::mem::replace(&mut accepting, true) {
                     tracing::info!("connections can be accepted again");
                 }
-                if let Err(error) = sockets.serve(socket) {
+                if let Err(error) = sockets.serve(socket, peer) {
                     tracing::debug!(%peer, %error, "connection gone before it began");
                 }
             }
@@ -97,19 +100,21 @@ pub async fn serve(
 }
 
 impl Sockets {
-    fn serve(&self, socket: TcpStream) -> std::io::Result<()> {
+    fn serve(&self, socket: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
         self.config.tune(&socket)?;
-        let router = self.router.clone();
+        let wire = Arc::new(Wire::new(socket, peer));
+        let (router, requested) = (self.router.clone(), Arc::clone(&wire));
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            router.clone().call(request.map(Body::new))
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Arc::clone(&requested));
+            router.clone().call(request)
         });
-        let watched = Socket::of(&socket);
         let mut watch = PeerWatch::new(self.config.peer_timeout);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(BUFFER)
-            .serve_connection(TokioIo::new(socket), service);
+            .serve_connection(TokioIo::new(WireIo::new(Arc::clone(&wire))), service);
         let (stopping, killed) = (self.stopping.clone(), self.killed.clone());
         self.tasks.spawn(async move {
             let mut connection = std::pin::pin!(connection);
@@ -129,7 +134,7 @@ impl Sockets {
                     }
                     () = killed.cancelled(), if is_stopping => break,
                     _ = looks.tick() => {
-                        let confirmation = watched.confirmation();
+                        let confirmation = wire.confirmation();
                         if confirmation.is_some_and(|c| watch.is_gone(Instant::now(), c)) {
                             tracing::info!("connection given up: its peer confirms nothing");
                             break;
@@ -159,7 +164,19 @@ impl Sockets {
 
 #[cfg(test)]
 mod tests {
+    use axum::Extension;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+
+    fn config() -> ServeConfig {
+        ServeConfig {
+            peer_timeout: Duration::from_secs(1),
+            send_buffer: 32 << 10,
+            drain_timeout: Duration::from_secs(1),
+        }
+    }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
@@ -168,15 +185,42 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (_client, (socket, _)) = (client.unwrap(), accepted.unwrap());
-        let config = ServeConfig {
-            peer_timeout: Duration::from_secs(1),
-            send_buffer: 32 << 10,
-            drain_timeout: Duration::from_secs(1),
-        };
-        config.tune(&socket).unwrap();
+        config().tune(&socket).unwrap();
         let options = SockRef::from(&socket);
         assert!(socket.nodelay().unwrap());
         // Linux doubles what it is asked for, to have room for its own data.
         assert_eq!(options.send_buffer_size().unwrap(), 64 << 10);
+    }
+
+    #[tokio::test]
+    async fn a_request_knows_its_wire_and_can_end_it() {
+        let router = Router::new()
+            .route(
+                "/peer",
+                get(|Extension(wire): Extension<Arc<Wire>>| async move { wire.peer().to_string() }),
+            )
+            .route(
+                "/abort",
+                get(|Extension(wire): Extension<Arc<Wire>>| async move {
+                    wire.abort();
+                    std::future::pending::<()>().await;
+                }),
+            );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, router, config(), stop.clone()));
+
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let requests =
+            "GET /peer HTTP/1.1\r\nHost: a\r\n\r\nGET /abort HTTP/1.1\r\nHost: a\r\n\r\n";
+        client.write_all(requests.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        let peer = client.local_addr().unwrap().to_string();
+        assert!(answer.ends_with(&peer), "{answer}");
+
+        stop.cancel();
+        serving.await.unwrap().await;
     }
 }

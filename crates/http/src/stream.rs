@@ -1,6 +1,8 @@
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -8,12 +10,14 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use notification_event::{Cursor, Status};
-use notification_hub::{Delivery, Start, Subscription};
+use notification_hub::{Delivery, Peer, Start, Subscription, Transport};
 use tokio::time::{Instant, Sleep};
 
+use crate::confirmation::Confirmation;
 use crate::http::Http;
 use crate::problem::Problem;
 use crate::query::{Query, subscribe};
+use crate::wire::Wire;
 
 /// How streams behave.
 #[derive(Clone, Debug)]
@@ -32,6 +36,7 @@ pub(crate) async fn stream(
     State(http): State<Http>,
     method: Method,
     headers: HeaderMap,
+    wire: Option<Extension<Arc<Wire>>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     if !accepts_event_stream(&headers) {
@@ -39,18 +44,23 @@ pub(crate) async fn stream(
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail));
     }
     let mut query = Query::new(query.as_deref());
-    let mut wanted = subscribe(&mut query, Http::now(), Start::Now);
+    let mut wanted = subscribe(&mut query, Http::now());
     query.finish().map_err(Problem::bad_query)?;
     // A browser that reconnects repeats its query and adds this header, which
     // knows better.
     if let Some(cursor) = last_event_id(&headers)? {
         wanted.start = Start::After(cursor);
     }
+    let wire = wire.map(|Extension(wire)| wire);
+    wanted.transport = Transport {
+        name: "sse",
+        peer: wire.clone().map(|wire| wire as Arc<dyn Peer>),
+    };
     let body = match method {
         Method::HEAD => Body::empty(),
         _ => {
             let subscription = http.hub.subscribe(wanted).await?;
-            body(subscription, &http)
+            body(subscription, wire, &http)
         }
     };
     let headers = [
@@ -88,7 +98,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
     })
 }
 
-fn body(subscription: Subscription, http: &Http) -> Body {
+fn body(subscription: Subscription, wire: Option<Arc<Wire>>, http: &Http) -> Body {
     let config = &http.config.stream;
     let (min, max) = config.retry;
     let retry = fastrand::u128(min.as_millis()..=max.as_millis().max(min.as_millis()));
@@ -101,10 +111,11 @@ fn body(subscription: Subscription, http: &Http) -> Body {
         subscription,
         told: None,
         heartbeat: Heartbeat::new(config.heartbeat),
+        confirmation: Confirmation::new(wire),
         ended: false,
     };
     let mut opening = format!("retry: {retry}\n{}", sse(&connected));
-    if !writer.subscription.begins_with_gap() {
+    if !writer.subscription.is_before_cursor() {
         // Even if nothing is published before the connection breaks, the
         // client then knows where it was.
         opening += &writer.tell_cursor();
@@ -125,6 +136,7 @@ struct Writer {
     /// The cursor that the client was told last.
     told: Option<Cursor>,
     heartbeat: Heartbeat,
+    confirmation: Confirmation,
     ended: bool,
 }
 
@@ -177,10 +189,19 @@ impl Writer {
         if let Some(opening) = self.opening.take() {
             return Some(opening);
         }
-        let delivery = tokio::select! {
-            biased;
-            delivery = self.subscription.next() => Some(delivery),
-            () = self.heartbeat.due() => None,
+        self.confirmation.taken(self.subscription.cursor());
+        let delivery = loop {
+            let needs_confirmation = self.subscription.needs_confirmation();
+            tokio::select! {
+                biased;
+                delivery = self.subscription.next() => break Some(delivery),
+                () = self.confirmation.due(), if needs_confirmation => {
+                    if let Some(reached) = self.confirmation.look(self.subscription.cursor()) {
+                        self.subscription.confirm(reached);
+                    }
+                }
+                () = self.heartbeat.due() => break None,
+            }
         };
         self.heartbeat.spoke();
         Some(match delivery {
@@ -197,20 +218,26 @@ impl Writer {
                 self.told = last.map(|position| Cursor { epoch, position });
                 match frames.as_slice() {
                     [frame] => frame.sse().clone(),
-                    frames => {
-                        let size = frames.iter().map(|frame| frame.sse().len()).sum();
-                        let mut chunk = BytesMut::with_capacity(size);
-                        frames
-                            .iter()
-                            .for_each(|frame| chunk.extend_from_slice(frame.sse()));
-                        chunk.freeze()
-                    }
+                    frames => join(frames.iter().map(|frame| &frame.sse()[..])),
                 }
             }
-            Delivery::Gap { cursor, reason } => {
-                let gap = sse(&Status::Gap { cursor, reason });
-                (gap + &self.tell_cursor()).into()
+            Delivery::Snapshot(frames) => join(frames.iter().map(|f| f.sse_without_id())),
+            Delivery::SnapshotComplete(events) => {
+                let complete = sse(&Status::SnapshotComplete { events });
+                (complete + &self.tell_cursor()).into()
             }
+            Delivery::Gap { cursor, reason } => {
+                let mut gap = sse(&Status::Gap { cursor, reason });
+                if !self.subscription.is_before_cursor() {
+                    gap += &self.tell_cursor();
+                }
+                gap.into()
+            }
+            Delivery::Conflated(events) => sse(&Status::Conflated { events }).into(),
+            Delivery::Paused(max_unacknowledged) => {
+                sse(&Status::Paused { max_unacknowledged }).into()
+            }
+            Delivery::Closed => self.end("this connection was closed by an administrator"),
             Delivery::Closing => self.end("the server is shutting down"),
             Delivery::Failed(_) => self.end("the log cannot be read"),
         }
@@ -238,6 +265,24 @@ impl Writer {
         self.ended = true;
         sse(&Status::Closing { reason }).into()
     }
+}
+
+/// What has reached the peer at the end counts, too.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.subscription.needs_confirmation()
+            && let Some(reached) = self.confirmation.last_look()
+        {
+            self.subscription.confirm(reached);
+        }
+    }
+}
+
+fn join<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone) -> Bytes {
+    let size = parts.clone().map(<[u8]>::len).sum();
+    let mut chunk = BytesMut::with_capacity(size);
+    parts.for_each(|part| chunk.extend_from_slice(part));
+    chunk.freeze()
 }
 
 fn sse(status: &Status) -> String {

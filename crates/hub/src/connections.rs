@@ -1,12 +1,16 @@
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use notification_event::Position;
+use notification_event::{ClientId, Filter, Position, Timestamp};
+use notification_log::AckMode;
 use uuid::Uuid;
 
-use crate::Metrics;
-use crate::group::Group;
+use crate::cohort::Cohort;
+use crate::metrics::ConflationLabel;
+use crate::{Metrics, Rate};
 
 /// The open streams.
 #[derive(Debug)]
@@ -20,9 +24,81 @@ pub(crate) struct Connections {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) id: Uuid,
-    group: Arc<Group>,
+    pub(crate) of: Belonging,
+    cohort: Arc<Cohort>,
     position: AtomicU64,
     pace: AtomicU8,
+    sent: AtomicU64,
+    conflated: AtomicU64,
+    closed: AtomicBool,
+}
+
+/// Whose a stream is, and on what terms it was opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Belonging {
+    pub(crate) client: Option<ClientId>,
+    pub(crate) durable: Option<AckMode>,
+    pub(crate) max_rate: Option<Rate>,
+    pub(crate) since: Timestamp,
+    pub(crate) transport: Transport,
+}
+
+/// How a stream reaches its reader.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    /// The word for it: `sse`, …
+    pub name: &'static str,
+    /// The other end, where there is one.
+    pub peer: Option<Arc<dyn Peer>>,
+}
+
+/// A program that reads its own streams.
+impl Default for Transport {
+    fn default() -> Self {
+        Self {
+            name: "rust",
+            peer: None,
+        }
+    }
+}
+
+/// The other end of a stream, as far as its transport knows.
+pub trait Peer: Debug + Send + Sync {
+    /// Where it is.
+    fn address(&self) -> SocketAddr;
+    /// How many bytes that were written it has not confirmed.
+    fn bytes_pending(&self) -> Option<u64>;
+    /// Ends the connection, whether its reader reads or not.
+    fn abort(&self);
+}
+
+/// An open stream, for people to look at.
+#[derive(Clone, Debug)]
+pub struct ConnectionStatus {
+    /// What names it.
+    pub id: Uuid,
+    /// Whose it is.
+    pub client: Option<ClientId>,
+    /// How it reaches its reader.
+    pub transport: &'static str,
+    /// What it asked for.
+    pub filter: Filter,
+    /// What moves its client's place in the log, if that is kept.
+    pub durable: Option<AckMode>,
+    /// What it is held to.
+    pub max_rate: Option<Rate>,
+    /// When it was opened.
+    pub since: Timestamp,
+    /// How many events it was given.
+    pub sent: u64,
+    /// How many it was not given because newer ones took their place.
+    pub conflated: u64,
+    /// How many events of the log it has not looked at yet.
+    pub lag: u64,
+    /// How many bytes were written that its reader has not confirmed.
+    pub bytes_pending: Option<u64>,
+    /// Where its reader is.
+    pub remote_address: Option<SocketAddr>,
 }
 
 /// Whether a reader keeps up.
@@ -31,7 +107,7 @@ pub(crate) struct Connection {
 pub(crate) enum Pace {
     /// It has not yet reached the head since it began.
     Starting,
-    /// It reached the head, and its group's ring has all it needs.
+    /// It reached the head, and its cohort's ring has all it needs.
     Live,
     /// It was live, and the ring has moved on without it.
     Behind,
@@ -45,12 +121,22 @@ impl Connections {
         }
     }
 
-    pub(crate) fn add(&self, group: Arc<Group>, position: Position) -> Arc<Connection> {
+    pub(crate) fn add(
+        &self,
+        id: Uuid,
+        of: Belonging,
+        cohort: Arc<Cohort>,
+        position: Position,
+    ) -> Arc<Connection> {
         let connection = Arc::new(Connection {
-            id: Uuid::new_v4(),
-            group,
+            id,
+            of,
+            cohort,
             position: AtomicU64::new(position.0),
             pace: AtomicU8::new(Pace::Starting as u8),
+            sent: AtomicU64::new(0),
+            conflated: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
         });
         self.open().insert(connection.id, connection.clone());
         self.metrics.connections.inc();
@@ -73,12 +159,36 @@ impl Connections {
         self.open().len()
     }
 
+    /// Every stream, the oldest first.
+    pub(crate) fn list(&self, head: Position) -> Vec<ConnectionStatus> {
+        let open: Vec<_> = self.open().values().cloned().collect();
+        let mut list: Vec<_> = open.iter().map(|c| c.status(head)).collect();
+        list.sort_by_key(|status| (status.since, status.id));
+        list
+    }
+
+    /// The streams of one client.
+    pub(crate) fn of(&self, client: &ClientId) -> Vec<Arc<Connection>> {
+        let open = self.open();
+        let of = open
+            .values()
+            .filter(|c| c.of.client.as_ref() == Some(client));
+        of.cloned().collect()
+    }
+
+    /// Tells a stream to end, if there is one with this id, and what to do
+    /// should it not: who does not read does not hear it either.
+    pub(crate) fn close(&self, id: Uuid) -> Option<Arc<Connection>> {
+        let connection = self.open().get(&id).cloned()?;
+        connection.close();
+        Some(connection)
+    }
+
     /// Finds the readers that have fallen behind without noticing it, because
     /// they do not read.
     pub(crate) fn look_for_slow_readers(&self) {
         for connection in self.open().values() {
-            let position = Position(connection.position.load(Ordering::Relaxed));
-            if connection.group.is_past(position) {
+            if connection.cohort.is_past(connection.position()) {
                 self.fell_behind(connection);
             }
         }
@@ -87,8 +197,8 @@ impl Connections {
     /// Takes note that a reader which was live has to go to the log.
     pub(crate) fn fell_behind(&self, connection: &Connection) {
         if connection.change_pace(Pace::Live, Pace::Behind) {
-            let cursor_position = connection.position.load(Ordering::Relaxed);
-            tracing::info!(connection = %connection.id, position = cursor_position, "slow reader");
+            let position = connection.position();
+            tracing::info!(connection = %connection.id, position = position.0, "slow reader");
             self.metrics.slow_readers_seen.inc();
             self.metrics.slow_readers.inc();
         }
@@ -103,6 +213,24 @@ impl Connections {
         }
     }
 
+    /// Takes note that a reader was given events.
+    pub(crate) fn sent(&self, connection: &Connection, events: usize) {
+        connection.sent.fetch_add(events as u64, Ordering::Relaxed);
+        self.metrics.delivered.inc_by(events as u64);
+    }
+
+    /// Takes note that a reader was not given events, because newer ones took their place.
+    pub(crate) fn conflated(&self, connection: &Connection, reason: &'static str, events: u64) {
+        connection.conflated.fetch_add(events, Ordering::Relaxed);
+        let label = ConflationLabel { reason };
+        self.metrics.conflated.get_or_create(&label).inc_by(events);
+    }
+
+    /// Whether a stream is still open.
+    pub(crate) fn is_open(&self, id: Uuid) -> bool {
+        self.open().contains_key(&id)
+    }
+
     fn open(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Connection>>> {
         self.open.lock().expect("no holder panics")
     }
@@ -113,11 +241,61 @@ impl Connection {
         self.position.store(position.0, Ordering::Relaxed);
     }
 
+    /// Has the reader look again at what it waits for.
+    pub(crate) fn wake(&self) {
+        self.cohort.wake_all();
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Ends the connection under it.
+    pub(crate) fn abort(&self) {
+        if let Some(peer) = &self.of.transport.peer {
+            peer.abort();
+        }
+    }
+
+    /// Whether it was told to end.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn position(&self) -> Position {
+        Position(self.position.load(Ordering::Relaxed))
+    }
+
     fn change_pace(&self, from: Pace, to: Pace) -> bool {
         let (from, to) = (from as u8, to as u8);
         let changed = self
             .pace
             .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
         changed.is_ok()
+    }
+
+    fn status(&self, head: Position) -> ConnectionStatus {
+        let Belonging {
+            client,
+            durable,
+            max_rate,
+            since,
+            transport,
+        } = self.of.clone();
+        ConnectionStatus {
+            id: self.id,
+            client,
+            transport: transport.name,
+            filter: self.cohort.filter.clone(),
+            durable,
+            max_rate,
+            since,
+            sent: self.sent.load(Ordering::Relaxed),
+            conflated: self.conflated.load(Ordering::Relaxed),
+            lag: head.since(self.position()),
+            bytes_pending: transport.peer.as_ref().and_then(|p| p.bytes_pending()),
+            remote_address: transport.peer.map(|peer| peer.address()),
+        }
     }
 }

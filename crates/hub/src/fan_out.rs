@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use notification_event::{ClientId, Filter, Pattern, Position};
 use tokio::sync::watch;
 
-use crate::group::Group;
+use crate::cohort::Cohort;
+use crate::groups::Groups;
 use crate::router::Router;
 use crate::tail::Tail;
 use crate::{Frame, HubConfig};
@@ -24,15 +25,24 @@ pub(crate) struct FanOut {
 
 #[derive(Debug)]
 struct State {
-    router: Router<Group>,
-    groups: HashMap<Filter, Arc<Group>>,
+    router: Router<Cohort>,
+    cohorts: HashMap<Filter, Arc<Cohort>>,
     tail: Tail,
+}
+
+/// Whom an event reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// Open streams it was for.
+    pub(crate) subscribers: usize,
+    /// Durable clients that are not connected, and will get it.
+    pub(crate) away: usize,
 }
 
 /// A subscriber's place in the fan-out.
 #[derive(Debug)]
 pub(crate) struct Membership {
-    pub(crate) group: Arc<Group>,
+    pub(crate) cohort: Arc<Cohort>,
     pub(crate) newest: watch::Receiver<Position>,
     /// The head when it joined: what came before may not be in the ring.
     pub(crate) joined_at: Position,
@@ -44,7 +54,7 @@ impl FanOut {
         Self {
             state: Mutex::new(State {
                 router: Router::default(),
-                groups: HashMap::new(),
+                cohorts: HashMap::new(),
                 tail: Tail::new(head, config.tail_events, config.tail_bytes),
             }),
             head: AtomicU64::new(head.0),
@@ -57,39 +67,44 @@ impl FanOut {
         Position(self.head.load(Ordering::Acquire))
     }
 
-    /// Hands frames, which follow each other, to those who want them. Says how
-    /// many subscribers each was for.
-    pub(crate) fn hand_out(&self, frames: Vec<Arc<Frame>>) -> Vec<usize> {
+    /// Hands frames, which follow each other, to those who want them. `groups`
+    /// knows who the members are for whom they were published.
+    pub(crate) fn hand_out(&self, frames: Vec<Arc<Frame>>, groups: &Groups) -> Vec<Reach> {
         let Some(newest) = frames.last().map(|frame| frame.position) else {
             return Vec::new();
         };
-        let mut to_wake: Vec<Arc<Group>> = Vec::new();
+        let mut to_wake: Vec<Arc<Cohort>> = Vec::new();
         let mut state = self.state();
-        let counts = frames.into_iter().map(|frame| {
+        let reached = frames.into_iter().map(|frame| {
             if state.close_hole_before(frame.position) {
-                to_wake.extend(state.groups.values().cloned());
+                to_wake.extend(state.cohorts.values().cloned());
             }
-            let mut subscribers = 0;
+            let audience = frame.head.audience.as_ref();
+            let recipients = audience.map(|audience| groups.recipients(audience));
+            let mut reach = Reach::default();
             let mut in_rings = Vec::new();
-            state.router.find(&frame.head.topic, |group| {
-                if let Some(taken) = group.offer(&frame) {
-                    subscribers += taken.subscribers;
+            state.router.find(&frame.head.topic, |cohort| {
+                if let Some(taken) = cohort.offer(&frame, recipients.as_ref()) {
+                    reach.subscribers += taken.subscribers;
+                    reach.away += taken.away;
                     if taken.is_first {
-                        to_wake.push(group.clone());
+                        to_wake.push(cohort.clone());
                     }
-                    in_rings.push(group.clone());
+                    if taken.subscribers > 0 {
+                        in_rings.push(cohort.clone());
+                    }
                 }
             });
             state.tail.push(frame, in_rings);
-            subscribers
+            reach
         });
-        let counts = counts.collect();
+        let reached = reached.collect();
         self.head.store(newest.0, Ordering::Release);
         drop(state);
-        for group in to_wake {
-            group.wake(newest);
+        for cohort in to_wake {
+            cohort.wake(newest);
         }
-        counts
+        reached
     }
 
     /// Whether there will be nothing more.
@@ -101,31 +116,45 @@ impl FanOut {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         let state = self.state();
-        for group in state.groups.values() {
-            group.wake(state.tail.head());
+        for cohort in state.cohorts.values() {
+            cohort.wake(state.tail.head());
         }
     }
 
-    /// Adds a subscriber to the group of its filter.
+    /// Adds a subscriber to the cohort of its filter.
     pub(crate) fn join(&self, filter: Filter, client: Option<&ClientId>) -> Membership {
         let mut state = self.state();
         let head = state.tail.head();
-        let group = match state.groups.get(&filter) {
-            Some(group) => group.clone(),
-            None => state.add_group(filter, head),
-        };
+        let cohort = state.cohort(filter, head);
         Membership {
-            newest: group.join(client),
-            group,
+            newest: cohort.join(client),
+            cohort,
             joined_at: head,
         }
     }
 
     /// Takes a subscriber out again.
-    pub(crate) fn leave(&self, group: &Arc<Group>, client: Option<&ClientId>) {
+    pub(crate) fn leave(&self, cohort: &Arc<Cohort>, client: Option<&ClientId>) {
         let mut state = self.state();
-        if group.leave(client) {
-            state.remove_group(group);
+        if cohort.leave(client) {
+            state.remove_cohort(cohort);
+        }
+    }
+
+    /// Takes note that a durable client with this filter is not connected.
+    pub(crate) fn went_away(&self, filter: Filter, client: ClientId) {
+        let mut state = self.state();
+        let head = state.tail.head();
+        state.cohort(filter, head).went_away(client);
+    }
+
+    /// Takes note that a durable client is back, or forgotten.
+    pub(crate) fn came_back(&self, filter: &Filter, client: &ClientId) {
+        let mut state = self.state();
+        if let Some(cohort) = state.cohorts.get(filter).cloned()
+            && cohort.came_back(client)
+        {
+            state.remove_cohort(&cohort);
         }
     }
 
@@ -140,20 +169,27 @@ impl FanOut {
 }
 
 impl State {
-    fn add_group(&mut self, filter: Filter, head: Position) -> Arc<Group> {
-        let group = Arc::new(Group::new(filter.clone(), head));
-        for pattern in patterns(&filter) {
-            self.router.insert(&pattern, group.clone());
+    fn cohort(&mut self, filter: Filter, head: Position) -> Arc<Cohort> {
+        match self.cohorts.get(&filter) {
+            Some(cohort) => cohort.clone(),
+            None => self.add_cohort(filter, head),
         }
-        self.groups.insert(filter, group.clone());
-        group
     }
 
-    fn remove_group(&mut self, group: &Arc<Group>) {
-        for pattern in patterns(&group.filter) {
-            self.router.remove(&pattern, group);
+    fn add_cohort(&mut self, filter: Filter, head: Position) -> Arc<Cohort> {
+        let cohort = Arc::new(Cohort::new(filter.clone(), head));
+        for pattern in patterns(&filter) {
+            self.router.insert(&pattern, cohort.clone());
         }
-        self.groups.remove(&group.filter);
+        self.cohorts.insert(filter, cohort.clone());
+        cohort
+    }
+
+    fn remove_cohort(&mut self, cohort: &Arc<Cohort>) {
+        for pattern in patterns(&cohort.filter) {
+            self.router.remove(&pattern, cohort);
+        }
+        self.cohorts.remove(&cohort.filter);
     }
 
     /// A commit that was reported as failed may turn out to have succeeded.
@@ -164,8 +200,8 @@ impl State {
         let is_hole = self.tail.head() < before;
         if is_hole {
             self.tail.restart_at(before);
-            for group in self.groups.values() {
-                group.forget_through(before);
+            for cohort in self.cohorts.values() {
+                cohort.forget_through(before);
             }
         }
         is_hole
@@ -194,13 +230,13 @@ mod tests {
         let one = fan_out.join(filter(&["b", "a", "b"]).normalized(), None);
         let same = fan_out.join(filter(&["a", "b"]).normalized(), None);
         let other = fan_out.join(filter(&["a"]).normalized(), None);
-        assert!(Arc::ptr_eq(&one.group, &same.group));
-        assert!(!Arc::ptr_eq(&one.group, &other.group));
+        assert!(Arc::ptr_eq(&one.cohort, &same.cohort));
+        assert!(!Arc::ptr_eq(&one.cohort, &other.cohort));
         for membership in [one, same, other] {
-            fan_out.leave(&membership.group, None);
+            fan_out.leave(&membership.cohort, None);
         }
         let state = fan_out.state();
-        assert!(state.groups.is_empty());
+        assert!(state.cohorts.is_empty());
         state
             .router
             .find(&"a".parse().unwrap(), |_| panic!("nobody is left"));

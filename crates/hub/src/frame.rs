@@ -1,7 +1,8 @@
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use notification_event::{ClientId, Cursor, Epoch, Head, Position};
+use notification_event::{Cursor, Epoch, Head, Position};
 use notification_log::Entry;
 
 /// An event as it is written to receivers: made once, shared by all of them.
@@ -12,19 +13,28 @@ pub struct Frame {
     /// What decides who gets it.
     pub head: Head,
     sse: Bytes,
+    data: usize,
     json: Range<usize>,
     size: usize,
+    /// A newer event has taken its place.
+    is_superseded: AtomicBool,
 }
 
 impl Frame {
     pub(crate) fn new(epoch: Epoch, entry: Entry) -> Self {
-        let Entry { position, event } = entry;
+        let Entry {
+            position,
+            event,
+            is_superseded,
+        } = entry;
         let size = event.size();
         let id = Cursor { epoch, position }.to_string();
         let mut sse = BytesMut::with_capacity(id.len() + event.json.len() + 13);
         sse.put_slice(b"id: ");
         sse.put_slice(id.as_bytes());
-        sse.put_slice(b"\ndata: ");
+        sse.put_slice(b"\n");
+        let data = sse.len();
+        sse.put_slice(b"data: ");
         let start = sse.len();
         sse.put_slice(&event.json);
         let json = start..sse.len();
@@ -33,21 +43,22 @@ impl Frame {
             position,
             head: event.head,
             sse: sse.freeze(),
+            data,
             json,
             size,
+            is_superseded: AtomicBool::new(is_superseded),
         }
-    }
-
-    /// Whether a subscriber that is `client`, or nobody in particular, may have it.
-    pub(crate) fn is_for(&self, client: Option<&ClientId>) -> bool {
-        let audience = self.head.audience.as_ref();
-        audience.is_none_or(|audience| audience.includes(client))
     }
 
     /// The event in `text/event-stream` form: `id:` with its cursor, `data:`
     /// with its JSON, and the empty line.
     pub fn sse(&self) -> &Bytes {
         &self.sse
+    }
+
+    /// The same without its `id:`, for what is sent out of the log's order.
+    pub fn sse_without_id(&self) -> &[u8] {
+        &self.sse[self.data..]
     }
 
     /// How many bytes it takes to keep, about: its JSON and its audience.
@@ -58,5 +69,14 @@ impl Frame {
     /// The event's JSON, on one line.
     pub fn json(&self) -> &[u8] {
         &self.sse[self.json.clone()]
+    }
+
+    /// Takes note that a newer event has taken its place.
+    pub(crate) fn supersede(&self) {
+        self.is_superseded.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.is_superseded.load(Ordering::Relaxed)
     }
 }

@@ -1,18 +1,39 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use notification_event::{ClientId, Cursor, Draft, Event, EventId, Filter, Timestamp};
-use notification_log::{Bounds, EventLog, LogError, Retention};
+use notification_event::{
+    ClientId, Collapse, Cursor, Draft, EventId, Filter, GroupName, Report, TaskId, TaskState,
+    Timestamp,
+};
+use notification_log::{AckMode, Bounds, Change, Commit, EventLog, LogError, Retention};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
-use crate::connections::Connections;
+use crate::clients::{Attach, Attached, Clients};
+use crate::connections::{Belonging, Connections};
 use crate::fan_out::FanOut;
+use crate::groups::Groups;
 use crate::health::Health;
-use crate::keeper::Keeper;
-use crate::publisher::Publisher;
+use crate::presence::Presence;
+use crate::publisher::{Publisher, Worker};
+use crate::receipts::{self, Receipts};
 use crate::shared::Shared;
-use crate::{EventPage, Metrics, PageRequest, PublishError, Start, Subscription, page};
+use crate::subscription::Opening;
+use crate::tasks::Tasks;
+use crate::{
+    Acknowledge, AcknowledgeError, Acknowledged, ClientStatus, ClientsConfig, ConnectionStatus,
+    DurableError, EventPage, EventReceipts, Frame, Metrics, PageRequest, PublishError, Rate, Start,
+    Subscription, TaskStatus, Transport, keeper, page,
+};
+
+/// The most memberships that are known, current and former.
+const MAX_MEMBERSHIPS: usize = 1_000_000;
+
+/// How long a stream that is to end has for it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a hub works.
 #[derive(Clone, Debug)]
@@ -23,14 +44,33 @@ pub struct HubConfig {
     pub tail_bytes: usize,
     /// What the log keeps.
     pub retention: Retention,
+    /// What no stream gets more of than this in a second.
+    pub max_rate: Option<Rate>,
+    /// How long durable clients are remembered, and how much they may owe.
+    pub clients: ClientsConfig,
+    /// After how long without a connection a client is said to have left.
+    pub leave_after: Duration,
+    /// After how long without a report a task is said to be stalled.
+    pub task_stalled_after: Duration,
+    /// After how long without a report a task that does not go on is forgotten.
+    pub task_forget_after: Duration,
 }
 
 impl Default for HubConfig {
     fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
             tail_events: 8_192,
             tail_bytes: 8 << 20,
             retention: Retention::default(),
+            max_rate: None,
+            clients: ClientsConfig {
+                forget_after: 30 * DAY,
+                max_unacknowledged: 1_000,
+            },
+            leave_after: Duration::from_secs(10),
+            task_stalled_after: Duration::from_secs(300),
+            task_forget_after: DAY,
         }
     }
 }
@@ -52,6 +92,10 @@ pub struct Published {
     pub cursor: Cursor,
     /// How many open streams it was for.
     pub subscribers: usize,
+    /// How many durable clients are not connected and will get it.
+    pub clients_away: usize,
+    /// Whether it had been published before, and nothing was done now.
+    pub is_duplicate: bool,
 }
 
 /// Which stream is wanted.
@@ -61,60 +105,118 @@ pub struct Subscribe {
     pub filter: Filter,
     /// Who asks: events for an audience reach only the clients in it.
     pub client: Option<ClientId>,
-    /// From where on.
+    /// From where on, unless the server has kept the client's place.
     pub start: Start,
+    /// Whether the client's place is kept, and what moves it.
+    pub durable: Option<AckMode>,
+    /// What it does not want more of than this in a second.
+    pub max_rate: Option<Rate>,
+    /// Whether the newest state of everything comes first. Only for a stream
+    /// that begins [now](Start::Now): one that resumes has had it.
+    pub snapshot: bool,
+    /// How it reaches its reader.
+    pub transport: Transport,
+}
+
+/// Why a stream was not opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    /// A place in the log is kept for named clients only.
+    #[error("a durable stream needs a client_id")]
+    Nameless,
+    /// The client's place cannot be kept.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The client's place cannot be stored.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// There is no room for another membership.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GroupError {
+    /// There are too many.
+    #[error("there are {MAX_MEMBERSHIPS} memberships of groups, which is the most")]
+    TooMany,
+    /// It was not stored.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// Which tasks are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct TaskFilter {
+    /// On topics of these patterns; none is all.
+    pub topics: Vec<notification_event::Pattern>,
+    /// In these states; none is all.
+    pub states: Vec<TaskState>,
+    /// Who asks: tasks for an audience are shown only to the clients in it.
+    pub client: Option<ClientId>,
 }
 
 impl Hub {
     /// Begins to serve what `log` holds. Needs a tokio runtime.
-    pub fn new(log: Arc<dyn EventLog>, config: HubConfig) -> Self {
+    pub async fn open(log: Arc<dyn EventLog>, config: HubConfig) -> Result<Self, LogError> {
+        let bounds = log.bounds();
+        let records = log.records().await?;
+        let groups = Arc::new(Groups::load(records.memberships));
+        let now = now();
+        let tasks = Arc::new(Tasks::load(&*log, now, config.task_forget_after).await?);
+        let fan_out = Arc::new(FanOut::new(bounds.head, &config));
+        for record in &records.clients {
+            fan_out.went_away(record.filter.clone(), record.client.clone());
+        }
+        let window = config.clients.max_unacknowledged;
+        let clients = Clients::load(records.clients, bounds.epoch, window);
         let metrics = Metrics::default();
         let health = Arc::<Health>::default();
-        let connections = Arc::new(Connections::new(metrics.clone()));
         let closing = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let fan_out = Arc::new(FanOut::new(log.bounds().head, &config));
-        let (publisher, worker) = Publisher::new(
-            log.clone(),
-            fan_out.clone(),
-            health.clone(),
-            metrics.clone(),
-            closing.clone(),
-        );
-        tasks.spawn(worker);
-        let keeper = Keeper {
+        let worker = Worker {
             log: log.clone(),
-            retention: config.retention,
-            connections: connections.clone(),
+            fan_out: fan_out.clone(),
+            groups: groups.clone(),
+            tasks: tasks.clone(),
             health: health.clone(),
             metrics: metrics.clone(),
         };
-        tasks.spawn(keeper.run(closing.clone()));
-        let shared = Shared {
-            epoch: log.bounds().epoch,
+        let (publisher, publishing) = Publisher::new(worker, closing.clone());
+        let (announcements, announced) = mpsc::unbounded_channel();
+        let (notes, noted) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            epoch: bounds.epoch,
+            connections: Connections::new(metrics.clone()),
+            presence: Presence::new(config.leave_after, announcements),
+            receipts: Receipts::new(notes),
             log,
             fan_out,
-            connections,
+            groups,
+            clients,
+            tasks,
+            config,
             metrics,
             publisher,
             health,
-            closing,
-            tasks,
+            closing: closing.clone(),
+            workers: TaskTracker::new(),
             started: Instant::now(),
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        });
+        let workers = &shared.workers;
+        workers.spawn(publishing);
+        workers.spawn(keeper::keep(shared.clone(), closing.clone()));
+        let announcing = announce(shared.clone(), announced);
+        workers.spawn(closing.clone().run_until_cancelled_owned(announcing));
+        let noting = receipts::note_deliveries(shared.clone(), noted);
+        workers.spawn(closing.run_until_cancelled_owned(noting));
+        Ok(Self { shared })
     }
 
     /// Publishes events, all or none of them. When this returns they are
     /// committed, and on their way to every open stream that wants them.
     pub async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<Published>, PublishError> {
-        let now = Timestamp::from(SystemTime::now());
-        let events = drafts
-            .into_iter()
-            .map(|draft| Event::new(draft, now).encode());
-        self.shared.publisher.publish(events.collect()).await
+        self.shared.publish(drafts, Vec::new()).await
     }
 
     /// Publishes one event.
@@ -124,16 +226,107 @@ impl Hub {
     }
 
     /// Opens a stream.
-    pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, LogError> {
+    pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, SubscribeError> {
         let Subscribe {
             filter,
             client,
             start,
+            durable,
+            max_rate,
+            snapshot,
+            transport,
         } = subscribe;
+        let filter = filter.normalized();
+        let shared = &self.shared;
+        let of = Belonging {
+            client,
+            durable,
+            max_rate: Rate::lower(max_rate, shared.config.max_rate),
+            since: now(),
+            transport,
+        };
+        if durable.is_some() && of.client.is_none() {
+            return Err(SubscribeError::Nameless);
+        }
+        loop {
+            if let Some(open) = self.open_stream(&filter, start, snapshot, &of).await? {
+                return Ok(open);
+            }
+        }
+    }
+
+    /// Opens a stream; none if a durable client has changed meanwhile, and it
+    /// has to be tried again.
+    async fn open_stream(
+        &self,
+        filter: &Filter,
+        start: Start,
+        snapshot: bool,
+        of: &Belonging,
+    ) -> Result<Option<Subscription>, SubscribeError> {
         let shared = self.shared.clone();
+        let durable = of.client.as_ref().zip(of.durable);
+        let kept = durable.and_then(|(client, _)| shared.clients.cursor(client));
+        let start = match (kept, of.durable, start) {
+            // It says itself what it has got last.
+            (Some(_), Some(AckMode::Auto), Start::After(cursor)) => Start::After(cursor),
+            (Some(kept), ..) => Start::After(kept),
+            (None, _, start) => start,
+        };
         let place = start.find(&*shared.log).await?;
-        let membership = shared.fan_out.join(filter.normalized(), client.as_ref());
-        Ok(Subscription::new(shared, membership, client, place))
+        let membership = shared.fan_out.join(filter.clone(), of.client.as_ref());
+        let position = place.position.unwrap_or(membership.joined_at);
+        let id = Uuid::new_v4();
+        let cohort = membership.cohort.clone();
+        let connection = shared.connections.add(id, of.clone(), cohort, position);
+        if let Some(client) = &of.client {
+            shared.presence.connected(client);
+        }
+        let attached = durable.map(|(client, ack)| {
+            shared.clients.attach(Attach {
+                client,
+                filter,
+                ack,
+                connection: id,
+                position,
+                was_known: kept.is_some(),
+                now: of.since,
+            })
+        });
+        let opening = Opening {
+            position,
+            gap: place.gap,
+            snapshot: snapshot && place.position.is_none(),
+            acknowledged: match durable {
+                Some((client, AckMode::Manual)) => shared.clients.acknowledged(client),
+                _ => Default::default(),
+            },
+        };
+        // From here on dropping it takes everything back.
+        let subscription = Subscription::new(shared.clone(), connection, membership, opening);
+        match attached.transpose()? {
+            None => {}
+            Some(Attached::Changed) => return Ok(None),
+            Some(Attached::Back { former, was_away }) => {
+                if was_away && let Some(client) = &of.client {
+                    shared.fan_out.came_back(&former, client);
+                }
+            }
+            Some(Attached::New(record)) => {
+                let save = vec![Change::SaveClient(record.clone())];
+                if let Err(error) = shared.publish(Vec::new(), save).await {
+                    drop(subscription);
+                    // Nothing of it was stored, so nothing is left to be.
+                    if let Some(status) = shared.clients.forget(&record.client, true) {
+                        shared
+                            .fan_out
+                            .came_back(&status.record.filter, &record.client);
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(Some(subscription))
     }
 
     /// Reads a part of the log. Looks at a bounded number of events, so with a
@@ -141,6 +334,162 @@ impl Hub {
     /// still have more after it.
     pub async fn page(&self, request: PageRequest) -> Result<EventPage, LogError> {
         page::read(&self.shared, request).await
+    }
+
+    /// Puts a client into a group, for what is published from now on. False if
+    /// it was in it.
+    pub async fn join_group(&self, group: GroupName, client: ClientId) -> Result<bool, GroupError> {
+        if self.shared.groups.is_member(&group, &client) {
+            return Ok(false);
+        }
+        if self.shared.groups.memberships() >= MAX_MEMBERSHIPS {
+            return Err(GroupError::TooMany);
+        }
+        let join = vec![Change::JoinGroup { group, client }];
+        self.shared.publish(Vec::new(), join).await?;
+        Ok(true)
+    }
+
+    /// Takes a client out of a group, for what is published from now on. False
+    /// if it was not in it.
+    pub async fn leave_group(
+        &self,
+        group: GroupName,
+        client: ClientId,
+    ) -> Result<bool, PublishError> {
+        if !self.shared.groups.is_member(&group, &client) {
+            return Ok(false);
+        }
+        let leave = vec![Change::LeaveGroup { group, client }];
+        self.shared.publish(Vec::new(), leave).await?;
+        Ok(true)
+    }
+
+    /// The groups that have members, and how many.
+    pub fn groups(&self) -> BTreeMap<GroupName, usize> {
+        self.shared.groups.sizes()
+    }
+
+    /// The members of a group, in order; none if there are none.
+    pub fn group(&self, group: &GroupName) -> Vec<ClientId> {
+        self.shared.groups.members(group)
+    }
+
+    /// The groups that a client is in, in order.
+    pub fn groups_of(&self, client: &ClientId) -> Vec<GroupName> {
+        self.shared.groups.of(client)
+    }
+
+    /// The open streams, the oldest first.
+    pub fn connection_list(&self) -> Vec<ConnectionStatus> {
+        self.shared.connections.list(self.shared.fan_out.head())
+    }
+
+    /// Ends a stream: it is told, and cut off if it does not end by itself
+    /// soon. False if there is none with this id.
+    pub fn close_connection(&self, id: Uuid) -> bool {
+        let Some(connection) = self.shared.connections.close(id) else {
+            return false;
+        };
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(CLOSE_TIMEOUT).await;
+            if shared.connections.is_open(id) {
+                connection.abort();
+            }
+        });
+        true
+    }
+
+    /// The durable clients, in order of their names.
+    pub fn clients(&self) -> Vec<ClientStatus> {
+        self.shared.clients.list()
+    }
+
+    /// What is known of a durable client.
+    pub fn client(&self, client: &ClientId) -> Option<ClientStatus> {
+        self.shared.clients.get(client)
+    }
+
+    /// How many events a durable client has yet to acknowledge, or to get:
+    /// those after its cursor that are for it. Looks at a bounded number of
+    /// events; true if there may be more.
+    pub async fn outstanding(&self, status: &ClientStatus) -> Result<(usize, bool), LogError> {
+        let request = PageRequest {
+            filter: status.record.filter.clone(),
+            client: Some(status.record.client.clone()),
+            start: Start::After(status.record.cursor),
+            limit: usize::MAX,
+        };
+        let page = self.page(request).await?;
+        let acknowledged = &status.record.acknowledged;
+        let is_open = |frame: &&Arc<Frame>| {
+            let is_replaced = matches!(frame.head.collapse, Some(Collapse::Key(_)));
+            !(is_replaced && frame.is_superseded())
+                && acknowledged.binary_search(&frame.position).is_err()
+        };
+        Ok((page.frames.iter().filter(is_open).count(), page.has_more))
+    }
+
+    /// Forgets a durable client, and ends its durable streams. False if it was not known.
+    pub async fn forget_client(&self, client: &ClientId) -> Result<bool, PublishError> {
+        let Some(status) = self.shared.forget(client, false).await? else {
+            return Ok(false);
+        };
+        for connection in status.connections {
+            self.close_connection(connection);
+        }
+        Ok(true)
+    }
+
+    /// Notes what a client acknowledges; all of it, or nothing.
+    pub async fn acknowledge(
+        &self,
+        client: &ClientId,
+        what: Acknowledge,
+    ) -> Result<Acknowledged, AcknowledgeError> {
+        receipts::acknowledge(&self.shared, client, what).await
+    }
+
+    /// Who has got, and who has acknowledged, an event; none if it is not in the log.
+    pub async fn receipts(&self, event: EventId) -> Result<Option<EventReceipts>, LogError> {
+        let log = &self.shared.log;
+        let found = log.find(vec![event.clone()]).await?.pop().flatten();
+        let Some(entry) = found else {
+            return Ok(None);
+        };
+        Ok(Some(EventReceipts {
+            require_ack: entry.event.head.require_ack,
+            receipts: log.receipts(event).await?,
+        }))
+    }
+
+    /// Publishes what a job says of itself.
+    pub async fn report(&self, task: TaskId, report: Report) -> Result<Published, PublishError> {
+        let draft = self.shared.tasks.draft(task, report);
+        let draft = draft.map_err(|invalid| PublishError::Invalid { index: 0, invalid })?;
+        self.publish_one(draft).await
+    }
+
+    /// The tasks that are wanted, the most recently updated first.
+    pub fn tasks(&self, wanted: &TaskFilter) -> Vec<TaskStatus> {
+        let TaskFilter {
+            topics,
+            states,
+            client,
+        } = wanted;
+        self.shared.tasks.list(|status| {
+            let topic = &status.task.topic;
+            (topics.is_empty() || topics.iter().any(|p| p.matches(topic)))
+                && (states.is_empty() || states.contains(&status.task.progress.state))
+                && status.is_for(client.as_ref(), &self.shared.groups)
+        })
+    }
+
+    /// A task, if it is known and for this client, or nobody in particular.
+    pub fn task(&self, id: &TaskId, client: Option<&ClientId>) -> Option<TaskStatus> {
+        let status = self.shared.tasks.get(id);
+        status.filter(|status| status.is_for(client, &self.shared.groups))
     }
 
     /// How many streams are open.
@@ -154,7 +503,7 @@ impl Hub {
     }
 
     /// How long the server has been running.
-    pub fn uptime(&self) -> std::time::Duration {
+    pub fn uptime(&self) -> Duration {
         self.shared.started.elapsed()
     }
 
@@ -169,6 +518,8 @@ impl Hub {
         let bounds = self.shared.log.bounds();
         metrics.log_events.set(bounds.events().cast_signed());
         metrics.log_bytes.set(bounds.bytes.cast_signed());
+        let durable = self.shared.clients.count() as i64;
+        metrics.durable_clients.set(durable);
         metrics
     }
 
@@ -186,13 +537,40 @@ impl Hub {
     /// is done; the streams may still be writing. The log stays open.
     pub async fn close(&self) {
         self.shared.closing.cancel();
-        self.shared.tasks.close();
-        self.shared.tasks.wait().await;
+        self.shared.workers.close();
+        self.shared.workers.wait().await;
         self.shared.fan_out.close();
     }
 
-    /// Lets go of the log. Streams that still read end.
+    /// Stores where durable clients are, and lets go of the log. Streams that
+    /// still read end. Only after [`close`](Self::close).
     pub async fn close_log(&self) -> Result<(), LogError> {
-        self.shared.log.close().await
+        let log = &self.shared.log;
+        let changes = self.shared.clients.take_changes();
+        let mut stored = Ok(());
+        if !changes.is_empty() {
+            let events = Vec::new();
+            let commit = Arc::new(Commit { changes, events });
+            // The publisher has ended, so there is no other writer.
+            stored = log.append(commit, now()).await.map(drop);
+        }
+        log.close().await.and(stored)
     }
+}
+
+/// Publishes what is announced, in order.
+async fn announce(hub: Arc<Shared>, mut announced: mpsc::UnboundedReceiver<Draft>) {
+    /// How many announcements share one commit, at most.
+    const BATCH: usize = 1_000;
+    let mut batch = Vec::new();
+    while announced.recv_many(&mut batch, BATCH).await > 0 {
+        let drafts = std::mem::take(&mut batch);
+        if let Err(error) = hub.publish(drafts, Vec::new()).await {
+            tracing::warn!(%error, "joins and leaves of clients were not published");
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
 }

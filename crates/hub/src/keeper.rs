@@ -1,14 +1,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use notification_event::Timestamp;
-use notification_log::{EventLog, LogError, Retention};
+use notification_event::{Task, Timestamp};
+use notification_log::LogError;
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::Metrics;
-use crate::connections::Connections;
-use crate::health::Health;
+use crate::PublishError;
+use crate::shared::Shared;
 
 /// How often the keeper looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -18,59 +18,134 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const STEP: u64 = 1_000;
 
 /// Looks after the hub, once a second: removes what retention does not keep,
-/// tries a log that has failed again, and finds the readers that do not read.
-pub(crate) struct Keeper {
-    pub(crate) log: Arc<dyn EventLog>,
-    pub(crate) retention: Retention,
-    pub(crate) connections: Arc<Connections>,
-    pub(crate) health: Arc<Health>,
-    pub(crate) metrics: Metrics,
+/// tries a log that has failed again, finds the readers that do not read, the
+/// clients that have left and the tasks that have stalled, and stores where
+/// durable clients are.
+pub(crate) async fn keep(hub: Arc<Shared>, closing: CancellationToken) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pruning = Failing::default();
+    let mut storing = Failing::default();
+    while closing.run_until_cancelled(ticks.tick()).await.is_some() {
+        hub.connections.look_for_slow_readers();
+        hub.presence.look_for_leavers(tokio::time::Instant::now());
+        if let Err(error) = hub.log.check().await {
+            hub.health.failed(&error);
+        }
+        // Before the probe: what retention removes is room for what comes.
+        // Its own failure says nothing about publishing.
+        pruning.note(
+            "retention cannot remove events",
+            prune(&hub, &closing).await,
+        );
+        probe_if_failed(&hub).await;
+        storing.note("records cannot be stored", keep_records(&hub).await);
+    }
 }
 
-impl Keeper {
-    pub(crate) async fn run(self, closing: CancellationToken) {
-        let mut ticks = tokio::time::interval(INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut pruning = true;
-        while closing.run_until_cancelled(ticks.tick()).await.is_some() {
-            self.connections.look_for_slow_readers();
-            if let Err(error) = self.log.check().await {
-                self.health.failed(&error);
-            }
-            // Before the probe: what retention removes is room for what comes.
-            // Its own failure says nothing about publishing.
-            match self.prune(&closing).await {
-                Ok(()) => pruning = true,
-                Err(error) if std::mem::replace(&mut pruning, false) => {
-                    tracing::warn!(%error, "retention cannot remove events for the moment");
-                }
-                Err(_) => {}
-            }
-            self.probe_if_failed().await;
-        }
-    }
+/// Whether something fails again and again, so that it is said once.
+#[derive(Default)]
+struct Failing(bool);
 
-    async fn prune(&self, closing: &CancellationToken) -> Result<(), LogError> {
-        while !closing.is_cancelled() {
-            let now = Timestamp::from(SystemTime::now());
-            let pruned = self.log.prune(&self.retention, now, STEP).await?;
-            if pruned == 0 {
-                break;
-            }
-            self.metrics.pruned.inc_by(pruned);
-            tracing::debug!(pruned, "retention removed events");
+impl Failing {
+    fn note(&mut self, what: &str, result: Result<(), impl std::fmt::Display>) {
+        let failed_before = std::mem::replace(&mut self.0, result.is_err());
+        if let Err(error) = result
+            && !failed_before
+        {
+            tracing::warn!(%error, "{what} for the moment");
         }
-        Ok(())
     }
+}
 
-    /// Only writing as much as what failed shows that the log takes it again:
-    /// a disk that is full may still have room for less.
-    async fn probe_if_failed(&self) {
-        if self.health.failure(Instant::now()).is_some() {
-            match self.log.probe(self.health.failed_bytes()).await {
-                Ok(()) => self.health.recovered(),
-                Err(error) => self.health.failed(&error),
-            }
+async fn prune(hub: &Shared, closing: &CancellationToken) -> Result<(), LogError> {
+    let mut is_pruned = false;
+    while !closing.is_cancelled() {
+        let pruned = hub.log.prune(&hub.config.retention, now(), STEP).await?;
+        if pruned == 0 {
+            break;
+        }
+        is_pruned = true;
+        hub.metrics.pruned.inc_by(pruned);
+        tracing::debug!(pruned, "retention removed events");
+    }
+    if is_pruned {
+        hub.groups.prune(hub.log.bounds().floor);
+    }
+    Ok(())
+}
+
+/// Only writing as much as what failed shows that the log takes it again:
+/// a disk that is full may still have room for less.
+async fn probe_if_failed(hub: &Shared) {
+    if hub.health.failure(Instant::now()).is_some() {
+        match hub.log.probe(hub.health.failed_bytes()).await {
+            Ok(()) => hub.health.recovered(),
+            Err(error) => hub.health.failed(&error),
         }
     }
+}
+
+async fn keep_records(hub: &Arc<Shared>) -> Result<(), PublishError> {
+    // One that waits for the log would wait with all else that this looks after.
+    if hub.health.failure(Instant::now()).is_some() {
+        return Ok(());
+    }
+    forget_clients(hub).await?;
+    store_clients(hub).await?;
+    report_stalled_tasks(hub).await;
+    hub.tasks.forget(now(), hub.config.task_forget_after);
+    Ok(())
+}
+
+/// Stores what has changed of durable clients.
+pub(crate) async fn store_clients(hub: &Shared) -> Result<(), PublishError> {
+    let changes = hub.clients.take_changes();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let stored = hub.publish(Vec::new(), changes.clone()).await;
+    if stored.is_err() {
+        hub.clients.give_back_changes(&changes);
+    }
+    stored.map(drop)
+}
+
+async fn forget_clients(hub: &Shared) -> Result<(), PublishError> {
+    let since = now().before(hub.config.clients.forget_after);
+    for client in hub.clients.unseen_since(since) {
+        if hub.forget(&client, true).await?.is_some() {
+            tracing::info!(%client, "durable client forgotten: it was not seen for long");
+        }
+    }
+    Ok(())
+}
+
+async fn report_stalled_tasks(hub: &Arc<Shared>) {
+    /// How many share a commit, about.
+    const AT_ONCE: usize = 256;
+    let since = now().before(hub.config.task_stalled_after);
+    for tasks in hub.tasks.silent_since(since).chunks(AT_ONCE) {
+        let mut reports = JoinSet::new();
+        for task in tasks {
+            reports.spawn(report_stalled_task(hub.clone(), task.clone()));
+        }
+        reports.join_all().await;
+    }
+}
+
+async fn report_stalled_task(hub: Arc<Shared>, task: Task) {
+    let id = task.progress.task_id.clone();
+    // A report that came just now is in its way, and says that the task goes on.
+    match hub.publish(vec![task.stalled()], Vec::new()).await {
+        Ok(_) => {
+            tracing::warn!(task = %id, "task stalled: it has not reported for long");
+            hub.metrics.tasks_stalled.inc();
+        }
+        Err(error) => tracing::debug!(task = %id, %error, "task not said to be stalled"),
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
 }

@@ -5,10 +5,10 @@
 //! - The publisher (`publisher.rs`) is the one task that appends. Whatever waits
 //!   while it commits goes into its next commit, all of it at once.
 //! - A [`Frame`] is an event as it is written to receivers, made once.
-//! - The fan-out (`fan_out.rs`) hands frames to the groups of subscribers that
+//! - The fan-out (`fan_out.rs`) hands frames to the cohorts of subscribers that
 //!   want them, found by a walk along the topic (`router.rs`).
 //! - A [`Subscription`] is a position in the log and nothing else. What it has
-//!   not seen comes from its group's ring if that still has it, else from the
+//!   not seen comes from its cohort's ring if that still has it, else from the
 //!   [tail](HubConfig::tail_events) of the log that is kept in memory, else from
 //!   the log itself. All three are ordered by the same positions, so going from
 //!   one to another can neither skip an event nor repeat one, and a reader that
@@ -18,26 +18,39 @@
 //!
 //! The hub does not know HTTP or MCP, nor which engine keeps its log.
 
+mod clients;
+mod cohort;
 mod connections;
 mod fan_out;
 mod frame;
-mod group;
+mod groups;
 mod health;
 mod hub;
 mod keeper;
 mod metrics;
 mod page;
+mod presence;
 mod publisher;
+mod rate;
+mod receipts;
 mod router;
 mod shared;
+mod snapshot;
 mod start;
 mod subscription;
 mod tail;
+mod tasks;
 
+pub use clients::{ClientStatus, ClientsConfig, DurableError};
+pub use connections::{ConnectionStatus, Peer, Transport};
 pub use frame::Frame;
-pub use hub::{Hub, HubConfig, Published, Subscribe};
+pub use hub::{GroupError, Hub, HubConfig, Published, Subscribe, SubscribeError, TaskFilter};
 pub use metrics::Metrics;
+pub use notification_log::{AckMode, Receipt};
 pub use page::{EventPage, PageRequest};
 pub use publisher::PublishError;
+pub use rate::Rate;
+pub use receipts::{Acknowledge, AcknowledgeError, Acknowledged, EventReceipts};
 pub use start::Start;
 pub use subscription::{Delivery, Subscription};
+pub use tasks::TaskStatus;

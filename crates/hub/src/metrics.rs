@@ -13,6 +13,12 @@ pub struct Metrics {
     pub(crate) published: Family<TypeLabel, Counter>,
     pub(crate) publish_failures: Counter,
     pub(crate) delivered: Counter,
+    pub(crate) conflated: Family<ConflationLabel, Counter>,
+    pub(crate) expired: Counter,
+    pub(crate) paused: Counter,
+    pub(crate) receipts: Family<ReceiptLabel, Counter>,
+    pub(crate) durable_clients: Gauge,
+    pub(crate) tasks_stalled: Counter,
     pub(crate) gaps: Family<ReasonLabel, Counter>,
     pub(crate) slow_readers: Gauge,
     pub(crate) slow_readers_seen: Counter,
@@ -42,6 +48,19 @@ pub(crate) struct ReasonLabel {
     pub(crate) reason: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct ReceiptLabel {
+    /// `delivered` or `acknowledged`.
+    pub(crate) kind: &'static str,
+}
+
+/// Why a newer event took an older one's place: it has the same collapse key, or
+/// the stream is held to a rate.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct ConflationLabel {
+    pub(crate) reason: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         // 50 µs to 1.6 s.
@@ -51,6 +70,12 @@ impl Default for Metrics {
             published: Family::default(),
             publish_failures: Counter::default(),
             delivered: Counter::default(),
+            conflated: Family::default(),
+            expired: Counter::default(),
+            paused: Counter::default(),
+            receipts: Family::default(),
+            durable_clients: Gauge::default(),
+            tasks_stalled: Counter::default(),
             gaps: Family::default(),
             slow_readers: Gauge::default(),
             slow_readers_seen: Counter::default(),
@@ -88,6 +113,36 @@ impl Metrics {
             "events_delivered",
             "Events handed to a stream, once for each stream",
             self.delivered.clone(),
+        );
+        registry.register(
+            "events_conflated",
+            "Events not handed to a stream because newer ones took their place, once for each stream",
+            self.conflated.clone(),
+        );
+        registry.register(
+            "events_expired",
+            "Events not handed to a stream because they had expired, once for each stream",
+            self.expired.clone(),
+        );
+        registry.register(
+            "streams_paused",
+            "Times a stream had to wait until its client acknowledged something",
+            self.paused.clone(),
+        );
+        registry.register(
+            "receipts",
+            "Deliveries and acknowledgements noted for events that ask for them",
+            self.receipts.clone(),
+        );
+        registry.register(
+            "durable_clients",
+            "Clients whose place in the log is kept",
+            self.durable_clients.clone(),
+        );
+        registry.register(
+            "tasks_stalled",
+            "Times a task had not reported for so long that it was said to be stalled",
+            self.tasks_stalled.clone(),
         );
         registry.register(
             "gaps",

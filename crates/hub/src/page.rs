@@ -1,10 +1,11 @@
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use notification_event::{Cursor, Position};
+use notification_event::{ClientId, Cursor, Filter, Position, Timestamp};
 use notification_log::{LogError, PageLimit};
 
 use crate::shared::Shared;
-use crate::{Frame, Subscribe};
+use crate::{Frame, Start};
 
 /// How many events one page looks at, at most, to find those that are wanted.
 const LOOK_AT: u64 = 10_000;
@@ -21,8 +22,12 @@ const STEP: PageLimit = PageLimit {
 /// Which part of the log is wanted.
 #[derive(Clone, Debug)]
 pub struct PageRequest {
-    /// Which events, for whom, from where on.
-    pub subscribe: Subscribe,
+    /// Which events.
+    pub filter: Filter,
+    /// Who asks: events for an audience are shown only to the clients in it.
+    pub client: Option<ClientId>,
+    /// From where on.
+    pub start: Start,
     /// How many at most. There may be fewer, because a page is bounded in bytes, too.
     pub limit: usize,
 }
@@ -41,14 +46,14 @@ pub struct EventPage {
 }
 
 pub(crate) async fn read(shared: &Shared, request: PageRequest) -> Result<EventPage, LogError> {
-    let PageRequest { subscribe, limit } = request;
-    let place = subscribe.start.find(&*shared.log).await?;
+    let place = request.start.find(&*shared.log).await?;
     // Not the log's head, which is ahead while a commit is being handed out.
     let head = shared.fan_out.head();
     let start = place.position.unwrap_or(head);
     let mut page = Page {
-        subscribe,
-        limit,
+        shared,
+        request,
+        now: Timestamp::from(SystemTime::now()),
         frames: Vec::new(),
         bytes: 0,
         position: start,
@@ -76,24 +81,33 @@ pub(crate) async fn read(shared: &Shared, request: PageRequest) -> Result<EventP
 }
 
 /// A page that is being filled.
-struct Page {
-    subscribe: Subscribe,
-    limit: usize,
+struct Page<'a> {
+    shared: &'a Shared,
+    request: PageRequest,
+    now: Timestamp,
     frames: Vec<Arc<Frame>>,
     bytes: usize,
     /// Everything up to here was looked at.
     position: Position,
 }
 
-impl Page {
+impl Page<'_> {
     /// Takes the next frame, if it is wanted. False if there is no room for it.
     fn take(&mut self, frame: Arc<Frame>) -> bool {
-        let Subscribe { filter, client, .. } = &self.subscribe;
+        let PageRequest {
+            filter,
+            client,
+            limit,
+            ..
+        } = &self.request;
         let position = frame.position;
-        if filter.matches(&frame.head) && frame.is_for(client.as_ref()) {
+        if filter.matches(&frame.head)
+            && self.shared.is_for(&frame, client.as_ref())
+            && !frame.head.is_expired(self.now)
+        {
             let bytes = self.bytes + frame.size();
             let is_full =
-                self.frames.len() == self.limit || (!self.frames.is_empty() && bytes > MAX_BYTES);
+                self.frames.len() == *limit || (!self.frames.is_empty() && bytes > MAX_BYTES);
             if is_full {
                 return false;
             }

@@ -62,7 +62,15 @@ impl<T> Router<T> {
     /// more than once with a target that has several such patterns.
     pub(crate) fn find(&self, topic: &Topic, mut found: impl FnMut(&Arc<T>)) {
         let segments: Vec<_> = topic.segments().collect();
-        self.root.find(&segments, &mut found);
+        match (topic.is_reserved(), segments.split_first()) {
+            // Only patterns that name it find a topic of the server itself.
+            (true, Some((first, others))) => {
+                if let Some(node) = self.root.literal.get(*first) {
+                    node.find(others, &mut found);
+                }
+            }
+            _ => self.root.find(&segments, &mut found),
+        }
     }
 }
 
@@ -120,7 +128,10 @@ mod tests {
     fn pattern() -> impl Strategy<Value = Pattern> {
         let segment = prop_oneof!["[ab]", Just("*".to_owned())];
         let head = prop::collection::vec(segment, 0..4);
-        (head, any::<bool>()).prop_map(|(mut segments, rest)| {
+        (any::<bool>(), head, any::<bool>()).prop_map(|(reserved, mut segments, rest)| {
+            if reserved {
+                segments.insert(0, "$a".to_owned());
+            }
             if rest || segments.is_empty() {
                 segments.push("**".to_owned());
             }
@@ -129,7 +140,11 @@ mod tests {
     }
 
     fn topic() -> impl Strategy<Value = Topic> {
-        prop::collection::vec("[abc]", 1..5).prop_map(|s| s.join("/").parse().unwrap())
+        let segments = prop::collection::vec("[abc]", 1..5);
+        (any::<bool>(), segments).prop_map(|(reserved, segments)| {
+            let sign = if reserved { "$" } else { "" };
+            format!("{sign}{}", segments.join("/")).parse().unwrap()
+        })
     }
 
     proptest! {

@@ -1,17 +1,22 @@
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use notification_event::{ClientId, Cursor, GapReason, Position};
-use notification_log::{LogError, PageLimit};
-
+use notification_event::{
+    ClientId, Collapse, Cursor, EventId, GapReason, Position, TaskPhase, Timestamp,
+};
+use notification_log::{AckMode, LogError, PageLimit};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Frame;
 use crate::connections::Connection;
 use crate::fan_out::Membership;
 use crate::metrics::ReasonLabel;
+use crate::rate::Bucket;
+use crate::receipts::Delivered;
 use crate::shared::Shared;
-use crate::start::Place;
+use crate::snapshot::Snapshot;
 
 /// How much one delivery holds at most, and so what a reader that has stopped
 /// reading holds on to: beyond it, the reader is nothing but a position.
@@ -27,6 +32,9 @@ const PAGE: PageLimit = PageLimit {
 /// How long a reader waits before it asks a log that failed again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How often a stream that is held to a rate is told what it was not given.
+const TELL_CONFLATED: Duration = Duration::from_secs(1);
+
 /// One open stream: a filter and a position in the log.
 ///
 /// Dropping it ends it.
@@ -35,11 +43,32 @@ pub struct Subscription {
     hub: Arc<Shared>,
     connection: Arc<Connection>,
     membership: Membership,
-    client: Option<ClientId>,
     /// Everything up to here has been delivered or was not wanted.
     position: Position,
     /// To be said before anything else.
     gap: Option<GapReason>,
+    /// To be sent before what is new.
+    snapshot: Option<Snapshot>,
+    /// What the client had acknowledged beyond its cursor when it came.
+    acknowledged: BTreeSet<Position>,
+    /// What it was given and is asked to acknowledge, and has not been
+    /// confirmed to have reached it.
+    unconfirmed: VecDeque<(Position, EventId)>,
+    rate: Option<Held>,
+    /// How many events it was not given, and not told of.
+    conflated: u64,
+    /// It was told that it has to acknowledge something first.
+    is_paused: bool,
+}
+
+/// A stream that is held to a rate.
+#[derive(Debug)]
+struct Held {
+    bucket: Bucket,
+    /// It has had to wait since it last had all there was.
+    is_above: bool,
+    /// When it was last told what it was not given.
+    told: Instant,
 }
 
 /// What a subscriber gets next.
@@ -47,6 +76,11 @@ pub struct Subscription {
 pub enum Delivery {
     /// Events, in order, at least one.
     Events(Vec<Arc<Frame>>),
+    /// Events of a snapshot, in order. They come before all others, and do not
+    /// move the cursor.
+    Snapshot(Vec<Arc<Frame>>),
+    /// The snapshot is complete: so many events.
+    SnapshotComplete(u64),
     /// Events may be missing; what comes next follows `cursor`.
     Gap {
         /// Where delivery goes on.
@@ -54,27 +88,69 @@ pub enum Delivery {
         /// Why.
         reason: GapReason,
     },
+    /// So many events were not given since this was last said, because newer
+    /// ones took their place.
+    Conflated(u64),
+    /// Nothing more comes before the client has acknowledged something of the
+    /// so many events that it was given beyond the oldest it has not.
+    Paused(usize),
+    /// There will be nothing more: somebody closed this stream.
+    Closed,
     /// There will be nothing more: the server is stopping.
     Closing,
     /// There will be nothing more: what follows cannot be read.
     Failed(LogError),
 }
 
+/// Why an event does not go to a subscriber that its topic is for, or that it does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Deliver,
+    NotForIt,
+    Expired,
+    /// A newer one has its place.
+    Conflated(&'static str),
+}
+
+/// What a subscription begins with.
+pub(crate) struct Opening {
+    pub(crate) position: Position,
+    pub(crate) gap: Option<GapReason>,
+    pub(crate) snapshot: bool,
+    pub(crate) acknowledged: BTreeSet<Position>,
+}
+
 impl Subscription {
     pub(crate) fn new(
         hub: Arc<Shared>,
+        connection: Arc<Connection>,
         membership: Membership,
-        client: Option<ClientId>,
-        place: Place,
+        opening: Opening,
     ) -> Self {
-        let position = place.position.unwrap_or(membership.joined_at);
-        Self {
-            connection: hub.connections.add(membership.group.clone(), position),
-            hub,
-            membership,
-            client,
+        let Opening {
             position,
-            gap: place.gap,
+            gap,
+            snapshot,
+            acknowledged,
+        } = opening;
+        let now = Instant::now();
+        let held = |rate| Held {
+            bucket: Bucket::new(rate, now),
+            is_above: false,
+            told: now,
+        };
+        Self {
+            rate: connection.of.max_rate.map(held),
+            snapshot: snapshot.then(|| Snapshot::new(hub.log.bounds().floor, position)),
+            hub,
+            connection,
+            membership,
+            position,
+            gap,
+            acknowledged,
+            unconfirmed: VecDeque::new(),
+            conflated: 0,
+            is_paused: false,
         }
     }
 
@@ -92,36 +168,84 @@ impl Subscription {
         }
     }
 
-    /// Whether the next thing it says is that events may be missing, so that
-    /// its cursor is not yet where the reader should resume.
-    pub fn begins_with_gap(&self) -> bool {
-        self.gap.is_some()
+    /// Whether what it says next comes before its cursor (a gap, a snapshot),
+    /// so that this is not yet where the reader should resume.
+    pub fn is_before_cursor(&self) -> bool {
+        self.gap.is_some() || self.snapshot.is_some()
+    }
+
+    /// Whether somebody waits to hear what has [reached](Self::confirm) the reader.
+    pub fn needs_confirmation(&self) -> bool {
+        self.connection.of.durable.is_some() || !self.unconfirmed.is_empty()
+    }
+
+    /// Takes note that everything up to `cursor` has reached the reader's machine.
+    pub fn confirm(&mut self, cursor: Cursor) {
+        let Some(client) = &self.connection.of.client else {
+            return;
+        };
+        if self.connection.of.durable.is_some() {
+            let clients = &self.hub.clients;
+            clients.confirm(client, self.connection.id, cursor.position);
+        }
+        let reached = self
+            .unconfirmed
+            .partition_point(|(p, _)| *p <= cursor.position);
+        for (_, event) in self.unconfirmed.drain(..reached) {
+            let client = client.clone();
+            self.hub.receipts.delivered(Delivered { event, client });
+        }
     }
 
     /// Waits for what comes next. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Delivery {
         loop {
+            if self.connection.is_closed() {
+                return Delivery::Closed;
+            }
             if let Some(reason) = self.gap.take() {
                 return self.tell_gap(reason);
+            }
+            if self.snapshot.is_some() {
+                match self.read_snapshot().await {
+                    Ok(delivery) => return delivery,
+                    Err(error) => match self.end_or_retry(error).await {
+                        Some(end) => return end,
+                        None => continue,
+                    },
+                }
             }
             // In this order: seen, head, ring, closed. What happens after the
             // first of these wakes the wait below; the ring had
             // every frame up to the head before the head was there to be read.
             self.membership.newest.borrow_and_update();
             let head = self.hub.fan_out.head();
-            let frames = match self.read_ring() {
-                Some(frames) if frames.is_empty() => {
-                    self.move_to(self.position.max(head));
-                    self.hub.connections.caught_up(&self.connection);
+            let allowance = match self.allowance() {
+                Ok(allowance) => allowance,
+                Err(Wait::Tell(delivery)) => return delivery,
+                Err(Wait::Until(due)) => {
+                    self.wait(due).await;
                     if self.hub.fan_out.is_closed() {
                         return Delivery::Closing;
                     }
-                    // The group, and with it the sender, lives as long as its members.
+                    continue;
+                }
+            };
+            let frames = match self.read_ring(allowance) {
+                Some(frames) if frames.is_empty() => {
+                    self.move_to(self.position.max(head));
+                    if let Some(delivery) = self.caught_up() {
+                        return delivery;
+                    }
+                    if self.hub.fan_out.is_closed() {
+                        return Delivery::Closing;
+                    }
+                    // The cohort, and with it the sender, lives as long as its members.
                     let _ = self.membership.newest.changed().await;
                     continue;
                 }
                 Some(frames) => frames,
-                None => match self.catch_up().await {
+                None => match self.catch_up(allowance).await {
                     Ok(frames) => frames,
                     Err(error) => match self.end_or_retry(error).await {
                         Some(end) => return end,
@@ -130,8 +254,7 @@ impl Subscription {
                 },
             };
             if !frames.is_empty() {
-                self.hub.metrics.delivered.inc_by(frames.len() as u64);
-                return Delivery::Events(frames);
+                return self.deliver(frames);
             }
             // Passing over what is not wanted may take long, and has nothing to
             // wait for if it is in memory.
@@ -149,29 +272,150 @@ impl Subscription {
         Delivery::Gap { cursor, reason }
     }
 
+    async fn read_snapshot(&mut self) -> Result<Delivery, LogError> {
+        let snapshot = self.snapshot.as_mut().expect("asked for by who has one");
+        while let Some(frames) = snapshot.read(&self.hub).await? {
+            let now = now();
+            let wanted = |frame: &Arc<Frame>| {
+                let is_over = matches!(
+                    frame.head.collapse,
+                    Some(Collapse::Task {
+                        phase: TaskPhase::Ended,
+                        ..
+                    })
+                );
+                self.membership.cohort.filter.matches(&frame.head)
+                    && self.hub.is_for(frame, self.connection.of.client.as_ref())
+                    && !is_over
+                    && !frame.head.is_expired(now)
+            };
+            let frames: Vec<_> = frames.into_iter().filter(wanted).collect();
+            if !frames.is_empty() {
+                snapshot.count(frames.len());
+                self.note(&frames);
+                return Ok(Delivery::Snapshot(frames));
+            }
+        }
+        let events = snapshot.events();
+        self.snapshot = None;
+        Ok(Delivery::SnapshotComplete(events))
+    }
+
+    /// How many events may be given now, or what to wait for before.
+    fn allowance(&mut self) -> Result<usize, Wait> {
+        let mut allowance = MAX_EVENTS;
+        if let (Some(client), Some(AckMode::Manual)) =
+            (&self.connection.of.client, self.connection.of.durable)
+        {
+            let room = self.hub.clients.room(client);
+            if room == 0 {
+                if std::mem::replace(&mut self.is_paused, true) {
+                    return Err(Wait::Until(None));
+                }
+                self.hub.metrics.paused.inc();
+                tracing::info!(connection = %self.id(), %client, "stream waits for acknowledgements");
+                return Err(Wait::Tell(Delivery::Paused(self.hub.clients.window())));
+            }
+            self.is_paused = false;
+            allowance = allowance.min(room);
+        }
+        if let Some(held) = &mut self.rate {
+            let now = Instant::now();
+            let available = held.bucket.available(now);
+            if available == 0 {
+                held.is_above = true;
+                if self.conflated > 0 && now >= held.told + TELL_CONFLATED {
+                    return Err(Wait::Tell(self.tell_conflated()));
+                }
+                return Err(Wait::Until(Some(held.bucket.next())));
+            }
+            allowance = allowance.min(available);
+        }
+        Ok(allowance)
+    }
+
+    /// Waits until `due` or until it is to look again.
+    async fn wait(&mut self, due: Option<Instant>) {
+        let look_again = self.membership.newest.changed();
+        match due {
+            // What is published meanwhile changes nothing, but a stream that
+            // ends does not wait.
+            Some(due) => tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                _ = look_again => {}
+            },
+            None => drop(look_again.await),
+        }
+    }
+
+    /// It has all there is.
+    fn caught_up(&mut self) -> Option<Delivery> {
+        self.hub.connections.caught_up(&self.connection);
+        if let Some(held) = &mut self.rate {
+            held.is_above = false;
+        }
+        (self.conflated > 0).then(|| self.tell_conflated())
+    }
+
+    fn tell_conflated(&mut self) -> Delivery {
+        if let Some(held) = &mut self.rate {
+            held.told = Instant::now();
+        }
+        Delivery::Conflated(std::mem::take(&mut self.conflated))
+    }
+
+    fn deliver(&mut self, frames: Vec<Arc<Frame>>) -> Delivery {
+        if let Some(held) = &mut self.rate {
+            held.bucket.take(frames.len());
+        }
+        if let (Some(client), Some(AckMode::Manual)) = (self.client(), self.connection.of.durable) {
+            let positions = frames.iter().map(|frame| frame.position);
+            self.hub.clients.given(client, positions);
+        }
+        self.note(&frames);
+        Delivery::Events(frames)
+    }
+
+    /// Takes note of what it is given.
+    fn note(&mut self, frames: &[Arc<Frame>]) {
+        self.hub.connections.sent(&self.connection, frames.len());
+        if self.connection.of.client.is_some() {
+            let asking = frames.iter().filter(|frame| frame.head.require_ack);
+            self.unconfirmed
+                .extend(asking.map(|frame| (frame.position, frame.head.id.clone())));
+        }
+    }
+
     /// Takes what follows from the ring; none if that does not go back far enough.
-    fn read_ring(&mut self) -> Option<Vec<Arc<Frame>>> {
+    fn read_ring(&mut self, allowance: usize) -> Option<Vec<Arc<Frame>>> {
         if self.position < self.membership.joined_at {
             return None;
         }
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(allowance);
         let mut position = self.position;
-        let client = self.client.as_ref();
-        self.membership.group.read(self.position, |frame| {
-            let wanted = frame.is_for(client);
-            if wanted && !batch.push(frame) {
-                return false;
+        let (mut expired, mut conflated) = (0, Vec::new());
+        let cohort = &self.membership.cohort;
+        cohort.read(self.position, |frame| {
+            match self.verdict(frame) {
+                Verdict::Deliver if !batch.push(frame) => return false,
+                Verdict::Deliver | Verdict::NotForIt => {}
+                Verdict::Expired => expired += 1,
+                Verdict::Conflated(reason) => conflated.push(reason),
             }
             position = frame.position;
             true
         })?;
+        self.hub.metrics.expired.inc_by(expired);
+        conflated
+            .into_iter()
+            .for_each(|reason| self.conflate(reason));
         self.move_to(position);
         Some(batch.frames)
     }
 
     /// Takes what follows from the tail or the log, and passes over what is
     /// not wanted. May find nothing, and still have moved on.
-    async fn catch_up(&mut self) -> Result<Vec<Arc<Frame>>, LogError> {
+    async fn catch_up(&mut self, allowance: usize) -> Result<Vec<Arc<Frame>>, LogError> {
         self.hub.connections.fell_behind(&self.connection);
         let page = self.hub.read(self.position, PAGE).await?;
         if self.position < page.floor {
@@ -179,16 +423,50 @@ impl Subscription {
             self.gap = Some(GapReason::Retention);
             return Ok(Vec::new());
         }
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(allowance);
         for frame in page.frames {
-            let wanted = self.membership.group.filter.matches(&frame.head)
-                && frame.is_for(self.client.as_ref());
-            if wanted && !batch.push(&frame) {
-                break;
+            if self.membership.cohort.filter.matches(&frame.head) {
+                match self.verdict(&frame) {
+                    Verdict::Deliver if !batch.push(&frame) => break,
+                    Verdict::Deliver | Verdict::NotForIt => {}
+                    Verdict::Expired => {
+                        self.hub.metrics.expired.inc();
+                    }
+                    Verdict::Conflated(reason) => self.conflate(reason),
+                }
             }
             self.move_to(frame.position);
         }
         Ok(batch.frames)
+    }
+
+    /// What becomes of an event that the filter lets through.
+    fn verdict(&self, frame: &Frame) -> Verdict {
+        if !self.hub.is_for(frame, self.connection.of.client.as_ref())
+            || self.acknowledged.contains(&frame.position)
+        {
+            return Verdict::NotForIt;
+        }
+        if frame.head.expires_at.is_some() && frame.head.is_expired(now()) {
+            return Verdict::Expired;
+        }
+        if !frame.is_superseded() {
+            return Verdict::Deliver;
+        }
+        let is_above = self.rate.as_ref().is_some_and(|held| held.is_above);
+        match frame.head.collapse {
+            Some(Collapse::Key(_)) => Verdict::Conflated("key"),
+            Some(Collapse::Task {
+                phase: TaskPhase::Underway,
+                ..
+            }) if is_above => Verdict::Conflated("rate"),
+            _ => Verdict::Deliver,
+        }
+    }
+
+    fn conflate(&mut self, reason: &'static str) {
+        self.conflated += 1;
+        self.hub.connections.conflated(&self.connection, reason, 1);
     }
 
     /// What a log that cannot be read means: the end, or none after a while,
@@ -212,28 +490,59 @@ impl Subscription {
         self.position = position;
         self.connection.moved_to(position);
     }
+
+    fn client(&self) -> Option<&ClientId> {
+        self.connection.of.client.as_ref()
+    }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.hub.connections.remove(&self.connection);
-        self.hub
-            .fan_out
-            .leave(&self.membership.group, self.client.as_ref());
+        let cohort = &self.membership.cohort;
+        self.hub.fan_out.leave(cohort, self.client());
+        if let Some(client) = self.client() {
+            if self.connection.of.durable.is_some()
+                && let Some(filter) = self.hub.clients.detach(client, self.id(), now())
+            {
+                self.hub.fan_out.went_away(filter, client.clone());
+            }
+            self.hub.presence.disconnected(client, Instant::now());
+        }
     }
 }
 
-#[derive(Default)]
+/// What a subscriber that may not be given events yet does instead.
+enum Wait {
+    /// It is told something.
+    Tell(Delivery),
+    /// It waits until then, or until it is woken.
+    Until(Option<Instant>),
+}
+
+fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
+}
+
 struct Batch {
     frames: Vec<Arc<Frame>>,
     bytes: usize,
+    max_events: usize,
 }
 
 impl Batch {
+    fn new(max_events: usize) -> Self {
+        Self {
+            frames: Vec::new(),
+            bytes: 0,
+            max_events,
+        }
+    }
+
     /// Adds a frame, if there is room for it. There always is for the first.
     fn push(&mut self, frame: &Arc<Frame>) -> bool {
         let bytes = self.bytes + frame.sse().len();
-        let fits = self.frames.len() < MAX_EVENTS && bytes <= MAX_BYTES;
+        let fits = self.frames.len() < self.max_events && bytes <= MAX_BYTES;
         if fits || self.frames.is_empty() {
             self.bytes = bytes;
             self.frames.push(frame.clone());

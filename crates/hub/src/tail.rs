@@ -1,10 +1,11 @@
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use notification_event::Position;
+use notification_event::{Audience, Position, Topic};
 
 use crate::Frame;
-use crate::group::Group;
+use crate::cohort::Cohort;
 
 /// The newest part of the log, kept in memory: those who are a little behind
 /// catch up from here without touching a file. It also bounds the rings: a
@@ -17,18 +18,38 @@ pub(crate) struct Tail {
     complete_after: Position,
     slots: VecDeque<Slot>,
     bytes: usize,
+    /// The newest frame in `slots` of each state that is in there.
+    states: HashMap<State, Arc<Frame>>,
+}
+
+/// What events that take each other's place have in common.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct State {
+    topic: Topic,
+    collapse: String,
+    audience: Option<Audience>,
+}
+
+impl State {
+    fn of(frame: &Frame) -> Option<Self> {
+        Some(Self {
+            collapse: frame.head.collapse.as_ref()?.to_string(),
+            topic: frame.head.topic.clone(),
+            audience: frame.head.audience.clone(),
+        })
+    }
 }
 
 #[derive(Debug)]
 struct Slot {
     frame: Arc<Frame>,
-    in_rings: Vec<Arc<Group>>,
+    in_rings: Vec<Arc<Cohort>>,
 }
 
 impl Slot {
     /// The frame, and two pointers for each ring it is in: there and back.
     fn size(&self) -> usize {
-        self.frame.size() + self.in_rings.len() * 2 * size_of::<Arc<Group>>()
+        self.frame.size() + self.in_rings.len() * 2 * size_of::<Arc<Cohort>>()
     }
 }
 
@@ -40,6 +61,7 @@ impl Tail {
             complete_after: head,
             slots: VecDeque::new(),
             bytes: 0,
+            states: HashMap::new(),
         }
     }
 
@@ -49,8 +71,9 @@ impl Tail {
     }
 
     /// Adds the frame that follows the head.
-    pub(crate) fn push(&mut self, frame: Arc<Frame>, in_rings: Vec<Arc<Group>>) {
+    pub(crate) fn push(&mut self, frame: Arc<Frame>, in_rings: Vec<Arc<Cohort>>) {
         debug_assert_eq!(frame.position, self.head().plus(1));
+        self.supersede(&frame);
         let slot = Slot { frame, in_rings };
         self.bytes += slot.size();
         self.slots.push_back(slot);
@@ -67,14 +90,29 @@ impl Tail {
         self.complete_after = head;
     }
 
+    /// The frame takes the place of the one that had its state before.
+    fn supersede(&mut self, frame: &Arc<Frame>) {
+        if let Some(state) = State::of(frame)
+            && let Some(before) = self.states.insert(state, frame.clone())
+        {
+            before.supersede();
+        }
+    }
+
     fn pop(&mut self) {
         let Some(slot) = self.slots.pop_front() else {
             return;
         };
         self.bytes -= slot.size();
         self.complete_after = slot.frame.position;
-        for group in slot.in_rings {
-            group.forget_through(slot.frame.position);
+        for cohort in slot.in_rings {
+            cohort.forget_through(slot.frame.position);
+        }
+        if let Some(state) = State::of(&slot.frame)
+            && let Entry::Occupied(newest) = self.states.entry(state)
+            && Arc::ptr_eq(newest.get(), &slot.frame)
+        {
+            newest.remove();
         }
     }
 

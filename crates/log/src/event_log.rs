@@ -2,11 +2,14 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use notification_event::{EncodedEvent, Epoch, Position, Timestamp};
+use notification_event::{ClientId, EncodedEvent, Epoch, EventId, Position, Timestamp};
 
-use crate::Retention;
+use crate::{Change, Receipt, Records, Retention};
 
-/// A log of events, of which there is one for each server.
+/// A log of events, of which there is one for each server, and the records that
+/// belong to it: groups, durable clients, receipts. They are one trait because
+/// they share commits: whoever is told that an event was published knows that
+/// its receipts are expected, too.
 ///
 /// Appends come from one writer at a time, which batches what waits (see the
 /// hub's publisher); reads come from anywhere, at any time.
@@ -15,19 +18,48 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// What the log holds right now. Costs nothing: no file is touched.
     fn bounds(&self) -> Bounds;
 
-    /// Appends all of `batch`, or nothing. When this returns, the events are as
-    /// durable as the engine makes them and can be read. The first of them is
-    /// at the position returned, the others follow it.
-    async fn append(
-        &self,
-        batch: Arc<[EncodedEvent]>,
-        now: Timestamp,
-    ) -> Result<Position, LogError>;
+    /// Makes all the changes and then appends all the events of `commit`, or
+    /// does nothing. When this returns, both are as durable as the engine makes
+    /// them and can be read. The first event is at the position returned, the
+    /// others follow it.
+    ///
+    /// No event may have an id that is in the log already.
+    async fn append(&self, commit: Arc<Commit>, now: Timestamp) -> Result<Position, LogError>;
 
     /// Reads on from `after`: the events that follow it, as many as `limit`
     /// allows, and at least one if there is one. If retention has passed
     /// `after`, the page begins at the floor that it reports.
     async fn read(&self, after: Position, limit: PageLimit) -> Result<Page, LogError>;
+
+    /// Reads on from `after` like [`read`](Self::read), up to and including
+    /// `through`, but only what [has a state](notification_event::Head::collapse)
+    /// and is the newest of it: on one topic, of one [`Collapse`], for one audience.
+    ///
+    /// [`Collapse`]: notification_event::Collapse
+    async fn read_newest(
+        &self,
+        after: Position,
+        through: Position,
+        limit: PageLimit,
+    ) -> Result<Page, LogError>;
+
+    /// Finds events by their ids. The answers are in the order of `ids`; none
+    /// for what is not in the log.
+    async fn find(&self, ids: Vec<EventId>) -> Result<Vec<Option<Entry>>, LogError>;
+
+    /// Everything that was recorded beside the events, but receipts.
+    async fn records(&self) -> Result<Records, LogError>;
+
+    /// Who has got, and has acknowledged, an event: in order of the names.
+    async fn receipts(&self, event: EventId) -> Result<Vec<Receipt>, LogError>;
+
+    /// The events up to and including `through` that a client is to
+    /// acknowledge, or got and may, and has not: in their order.
+    async fn unacknowledged(
+        &self,
+        client: ClientId,
+        through: Position,
+    ) -> Result<Vec<EventId>, LogError>;
 
     /// The place to read on from for everything appended at `time` or later.
     async fn position_at(&self, time: Timestamp) -> Result<Position, LogError>;
@@ -51,6 +83,15 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// Writes out what is in flight and lets go of the files. Later calls fail
     /// with [`LogError::Closed`].
     async fn close(&self) -> Result<(), LogError>;
+}
+
+/// What is written at once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Commit {
+    /// These changes are made first, so that they hold for the events.
+    pub changes: Vec<Change>,
+    /// These follow the log's head.
+    pub events: Vec<EncodedEvent>,
 }
 
 /// What a log holds: the events after `floor`, up to and including `head`.
@@ -112,6 +153,9 @@ pub struct Entry {
     pub position: Position,
     /// What stands there.
     pub event: EncodedEvent,
+    /// Whether a newer event has taken its place: it has a state, and is not
+    /// the newest of it.
+    pub is_superseded: bool,
 }
 
 /// Why the log could not do what it was asked.

@@ -1,7 +1,9 @@
 //! The log: every event, in one order, for as long as it is kept.
 //!
-//! - [`EventLog`] is what the rest of the server knows: append a batch, read on
-//!   from a position, find a time, prune what [`Retention`] no longer keeps.
+//! - [`EventLog`] is what the rest of the server knows: append a [`Commit`], read
+//!   on from a position, find a time, prune what [`Retention`] no longer keeps.
+//! - A [`Change`] is what is recorded beside the events, in the same commit:
+//!   who is in which group, where durable clients are, who has acknowledged what.
 //! - [`SqliteLog`] keeps it in one file that people can open, copy and query.
 //! - [`MemoryLog`] keeps it as long as the process runs.
 //! - `contract` (with the feature of that name) is the suite that every engine
@@ -18,11 +20,13 @@
 pub mod contract;
 mod event_log;
 mod memory;
+mod records;
 mod retention;
 mod search;
 mod sqlite;
 
-pub use event_log::{Bounds, Entry, EventLog, LogError, Page, PageLimit};
+pub use event_log::{Bounds, Commit, Entry, EventLog, LogError, Page, PageLimit};
 pub use memory::MemoryLog;
+pub use records::{AckMode, Change, ClientRecord, Membership, Receipt, Records};
 pub use retention::Retention;
 pub use sqlite::{OpenError, SqliteLog, Sync};

@@ -12,6 +12,7 @@ mod config;
 mod server;
 
 pub use config::{
-    Config, ConfigError, DataDir, Durability, Flag, LogFormat, Logging, Retention, Shutdown, Stream,
+    Clients, Config, ConfigError, DataDir, Durability, Flag, LogFormat, Logging, Retention,
+    Shutdown, Stream, Tasks,
 };
 pub use server::{Server, StartError};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use etcetera::BaseStrategy;
 use notification_http::{GuardConfig, Http, HttpConfig, ServeConfig, StreamConfig};
-use notification_hub::{Hub, HubConfig};
-use notification_log::{EventLog, MemoryLog, OpenError, Retention, SqliteLog, Sync};
+use notification_hub::{ClientsConfig, Hub, HubConfig};
+use notification_log::{EventLog, LogError, MemoryLog, OpenError, Retention, SqliteLog, Sync};
 use notification_mcp::{Mcp, McpConfig};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +40,9 @@ pub enum StartError {
     /// The log was not opened.
     #[error(transparent)]
     Log(#[from] OpenError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] LogError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}; choose another address with --bind")]
     Listen {
@@ -69,13 +72,19 @@ impl Server {
             max_events: config.retention.max_events,
             max_bytes: config.retention.max_bytes,
         };
-        let hub = Hub::new(
-            log,
-            HubConfig {
-                retention,
-                ..HubConfig::default()
+        let hub_config = HubConfig {
+            retention,
+            max_rate: config.stream.max_rate,
+            clients: ClientsConfig {
+                forget_after: config.clients.forget_after,
+                max_unacknowledged: config.clients.max_unacknowledged as usize,
             },
-        );
+            leave_after: config.clients.leave_after,
+            task_stalled_after: config.tasks.stalled_after,
+            task_forget_after: config.tasks.forget_after,
+            ..HubConfig::default()
+        };
+        let hub = Hub::open(log, hub_config).await?;
         Ok(Self {
             url: config.public_url.clone().unwrap_or_else(|| url(address)),
             config,

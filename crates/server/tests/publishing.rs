@@ -252,3 +252,91 @@ fn answers_are_bounded_whatever_is_asked() {
     assert_eq!(answer.status, 400);
     assert!(answer.body.len() < 20_000, "{} bytes", answer.body.len());
 }
+
+#[test]
+fn an_event_under_its_own_id_is_published_once() {
+    let server = server(&[]);
+    let mut event = notification("m");
+    event["event_id"] = "backup-7".into();
+    let first = server.post("/v1/events", &event);
+    assert_eq!(first.status, 201);
+    let again = server.post("/v1/events", &event);
+    assert_eq!(
+        (again.status, &again.json()["duplicate"]),
+        (200, &json!(true))
+    );
+    assert_eq!(again.json()["cursor"], first.json()["cursor"]);
+    let batch = server.post("/v1/events", &json!([notification("n"), event]));
+    assert_eq!(
+        (batch.status, &batch.json()[1]["duplicate"]),
+        (201, &json!(true))
+    );
+
+    event["message"] = "another".into();
+    let conflict = server.post("/v1/events", &json!([notification("o"), event]));
+    assert_eq!(
+        (conflict.status, &conflict.json()["errors"][0]["field"]),
+        (409, &json!("[1].event_id"))
+    );
+    let page = server.get("/v1/events").json();
+    let messages = page["events"].as_array().unwrap().iter();
+    let messages: Vec<_> = messages.map(|e| e["message"].clone()).collect();
+    assert_eq!(messages, ["m", "n"]);
+}
+
+#[test]
+fn lines_are_answered_one_by_one() {
+    let server = server(&[]);
+    let lines = [
+        notification("one").to_string(),
+        String::new(),
+        "nonsense".to_owned(),
+        json!({"type": "notification"}).to_string(),
+        notification("two").to_string(),
+    ];
+    let headers = [("Content-Type", "application/x-ndjson")];
+    let answer = request(
+        server.address(),
+        "POST",
+        "/v1/events",
+        &headers,
+        &lines.join("\n"),
+    );
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
+    let answers: Vec<Value> = answer
+        .body
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    let told: Vec<_> = answers
+        .iter()
+        .map(|a| (a["line"].as_u64(), a["status"].as_u64()))
+        .collect();
+    let expected = [(1, 201), (3, 400), (4, 422), (5, 201)];
+    assert_eq!(
+        told,
+        expected.map(|(line, status)| (Some(line), Some(status)))
+    );
+    assert_eq!(answers[2]["errors"][0]["field"], "message");
+    let page = server.get("/v1/events").json();
+    assert_eq!(page["events"][1]["event_id"], answers[3]["event_id"]);
+    assert_eq!(page["events"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn ten_thousand_lines_are_taken_and_no_more() {
+    let server = server(&["--durability", "write"]);
+    let line = notification("m").to_string() + "\n";
+    let headers = [("Content-Type", "application/x-ndjson")];
+    let body = line.repeat(10_003);
+    let answer = request(server.address(), "POST", "/v1/events", &headers, &body);
+    let answers: Vec<_> = answer.body.lines().collect();
+    assert_eq!(answers.len(), 10_001);
+    let last: Value = serde_json::from_str(answers[10_000]).unwrap();
+    assert_eq!(
+        (&last["line"], &last["status"]),
+        (&json!(10_001), &json!(413))
+    );
+    assert_eq!(server.metric("notification_log_events"), 10_000.0);
+}

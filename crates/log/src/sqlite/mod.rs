@@ -2,17 +2,21 @@
 
 mod bounds;
 mod data_dir;
+mod entry;
 mod log_file;
 mod open;
 mod reader;
+mod records;
 mod schema;
+mod value;
+mod wal;
 mod writer;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use notification_event::{EncodedEvent, Position, Timestamp};
+use notification_event::{ClientId, EventId, Position, Timestamp};
 use rusqlite::ErrorCode;
 
 use self::data_dir::DataDirLock;
@@ -20,7 +24,9 @@ use self::log_file::LogFile;
 pub use self::open::OpenError;
 use self::reader::Readers;
 use self::writer::Writer;
-use crate::{Bounds, EventLog, LogError, Page, PageLimit, Retention};
+use crate::{
+    Bounds, Commit, Entry, EventLog, LogError, Page, PageLimit, Receipt, Records, Retention,
+};
 
 /// When an append is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,25 +144,62 @@ impl EventLog for SqliteLog {
         self.shared.bounds()
     }
 
-    async fn append(
-        &self,
-        batch: Arc<[EncodedEvent]>,
-        now: Timestamp,
-    ) -> Result<Position, LogError> {
-        self.write_and_checkpoint(move |writer, bounds| writer.append(bounds, &batch, now))
+    async fn append(&self, commit: Arc<Commit>, now: Timestamp) -> Result<Position, LogError> {
+        self.write_and_checkpoint(move |writer, bounds| writer.append(bounds, &commit, now))
             .await
     }
 
     async fn read(&self, after: Position, limit: PageLimit) -> Result<Page, LogError> {
-        let readers = &self.shared.readers;
-        readers
+        self.shared
+            .readers
             .read(move |connection| reader::page(connection, after, limit))
             .await
     }
 
+    async fn read_newest(
+        &self,
+        after: Position,
+        through: Position,
+        limit: PageLimit,
+    ) -> Result<Page, LogError> {
+        self.shared
+            .readers
+            .read(move |connection| reader::newest_page(connection, after, through, limit))
+            .await
+    }
+
+    async fn find(&self, ids: Vec<EventId>) -> Result<Vec<Option<Entry>>, LogError> {
+        self.shared
+            .readers
+            .read(move |connection| reader::find(connection, &ids))
+            .await
+    }
+
+    async fn records(&self) -> Result<Records, LogError> {
+        self.shared.readers.read(records::records).await
+    }
+
+    async fn receipts(&self, event: EventId) -> Result<Vec<Receipt>, LogError> {
+        self.shared
+            .readers
+            .read(move |connection| records::receipts(connection, &event))
+            .await
+    }
+
+    async fn unacknowledged(
+        &self,
+        client: ClientId,
+        through: Position,
+    ) -> Result<Vec<EventId>, LogError> {
+        self.shared
+            .readers
+            .read(move |connection| records::unacknowledged(connection, &client, through))
+            .await
+    }
+
     async fn position_at(&self, time: Timestamp) -> Result<Position, LogError> {
-        let readers = &self.shared.readers;
-        readers
+        self.shared
+            .readers
             .read(move |connection| reader::position_at(connection, time))
             .await
     }
@@ -211,7 +254,9 @@ impl From<rusqlite::Error> for LogError {
     fn from(error: rusqlite::Error) -> Self {
         let damaged = match &error {
             rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
             | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
             | rusqlite::Error::QueryReturnedNoRows => true,
             other => matches!(
                 other.sqlite_error_code(),

@@ -116,6 +116,8 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     // People may look at the file with other tools while the server runs.
     connection.busy_timeout(Duration::from_secs(5))?;
+    // As many as there are statements, about.
+    connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }
 

@@ -1,15 +1,13 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use notification_event::{
-    Audience, EncodedEvent, EventId, EventName, EventType, Head, ParseError, Position, Timestamp,
-    Topic,
-};
-use rusqlite::types::Type;
-use rusqlite::{Connection, Row};
+use notification_event::{EventId, Position, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Rows};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::bounds::{int, position, read_bounds};
+use super::bounds::read_bounds;
+use super::entry::{entry, select_entries};
+use super::value::{int, position};
 use super::{blocking, open};
 use crate::search::last_where;
 use crate::{Entry, LogError, Page, PageLimit};
@@ -72,8 +70,20 @@ impl Readers {
     }
 }
 
-const PAGE: &str = "SELECT position, event_id, timestamp, type, name, topic, audience, json
-    FROM events WHERE position > ?1 ORDER BY position LIMIT ?2";
+const PAGE: &str = select_entries!(
+    "FROM events LEFT JOIN newest ON newest.position = events.position
+     WHERE events.position > ?1 ORDER BY events.position LIMIT ?2"
+);
+
+// CROSS JOIN: SQLite reads the left table first.
+const NEWEST_PAGE: &str = select_entries!(
+    "FROM newest CROSS JOIN events ON events.position = newest.position
+     WHERE newest.position > ?1 AND newest.position <= ?2 ORDER BY newest.position LIMIT ?3"
+);
+
+const FIND: &str = select_entries!(
+    "FROM events LEFT JOIN newest ON newest.position = events.position WHERE event_id = ?1"
+);
 
 pub(super) fn page(
     connection: &Connection,
@@ -81,7 +91,26 @@ pub(super) fn page(
     limit: PageLimit,
 ) -> rusqlite::Result<Page> {
     let mut statement = connection.prepare_cached(PAGE)?;
-    let mut rows = statement.query([int(after.0), int(limit.events.max(1) as u64)])?;
+    let rows = statement.query([int(after.0), most(limit)])?;
+    fill(connection, rows, limit)
+}
+
+pub(super) fn newest_page(
+    connection: &Connection,
+    after: Position,
+    through: Position,
+    limit: PageLimit,
+) -> rusqlite::Result<Page> {
+    let mut statement = connection.prepare_cached(NEWEST_PAGE)?;
+    let rows = statement.query([int(after.0), int(through.0), most(limit)])?;
+    fill(connection, rows, limit)
+}
+
+fn most(limit: PageLimit) -> i64 {
+    int(limit.events.max(1) as u64)
+}
+
+fn fill(connection: &Connection, mut rows: Rows<'_>, limit: PageLimit) -> rusqlite::Result<Page> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
@@ -98,6 +127,18 @@ pub(super) fn page(
     Ok(Page { floor, entries })
 }
 
+pub(super) fn find(
+    connection: &Connection,
+    ids: &[EventId],
+) -> rusqlite::Result<Vec<Option<Entry>>> {
+    let mut statement = connection.prepare_cached(FIND)?;
+    let found = ids.iter().map(|id| {
+        let found = statement.query_row([id.as_str()], entry);
+        found.optional()
+    });
+    found.collect()
+}
+
 /// The last position that was appended before `time`.
 pub(super) fn position_at(connection: &Connection, time: Timestamp) -> rusqlite::Result<Position> {
     let bounds = read_bounds(connection)?;
@@ -109,63 +150,42 @@ pub(super) fn position_at(connection: &Connection, time: Timestamp) -> rusqlite:
     })
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let json: String = row.get(7)?;
-    Ok(Entry {
-        position: position(row, 0)?,
-        event: EncodedEvent {
-            head: Head {
-                id: parsed::<EventId>(row, 1)?,
-                timestamp: Timestamp::from_millis(row.get(2)?),
-                event_type: parsed::<EventType>(row, 3)?,
-                name: match row.get_ref(4)? {
-                    rusqlite::types::ValueRef::Null => None,
-                    _ => Some(parsed::<EventName>(row, 4)?),
-                },
-                topic: parsed::<Topic>(row, 5)?,
-                audience: audience(row, 6)?,
-            },
-            json: json.into(),
-        },
-    })
-}
-
-fn audience(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Audience>> {
-    let Some(json) = row.get::<_, Option<String>>(column)? else {
-        return Ok(None);
-    };
-    let parse = || -> Result<Audience, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Audience::parse(serde_json::from_str(&json)?)?)
-    };
-    parse()
-        .map(Some)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error))
-}
-
-fn parsed<T: std::str::FromStr<Err = ParseError>>(
-    row: &Row<'_>,
-    column: usize,
-) -> rusqlite::Result<T> {
-    let text = row.get_ref(column)?.as_str()?;
-    text.parse().map_err(|error: ParseError| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::schema::{MIGRATIONS, migrate};
     use super::*;
 
     #[test]
-    fn a_page_is_a_range_of_the_key() {
+    fn every_page_is_a_range_of_a_key() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, MIGRATIONS, |_| Ok(())).unwrap();
-        let plan: String = connection
-            .query_row(&format!("EXPLAIN QUERY PLAN {PAGE}"), [1, 1], |row| {
-                row.get("detail")
-            })
-            .unwrap();
-        assert_eq!(plan, "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)");
+        let check = |query: &str, expected: &[&str]| {
+            let query = format!("EXPLAIN QUERY PLAN {query}");
+            let mut statement = connection.prepare(&query).unwrap();
+            let steps = statement.raw_query().mapped(|row| row.get("detail"));
+            let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+            assert_eq!(steps, expected, "{query}");
+        };
+        check(
+            PAGE,
+            &[
+                "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)",
+                "SEARCH newest USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN",
+            ],
+        );
+        check(
+            NEWEST_PAGE,
+            &[
+                "SEARCH newest USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+                "SEARCH events USING INTEGER PRIMARY KEY (rowid=?)",
+            ],
+        );
+        check(
+            FIND,
+            &[
+                "SEARCH events USING INDEX events_by_id (event_id=?)",
+                "SEARCH newest USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN",
+            ],
+        );
     }
 }

@@ -35,6 +35,55 @@ pub(super) const MIGRATIONS: &[&str] = &["
         filler BLOB NOT NULL
     ) STRICT;
     INSERT INTO probe VALUES (1, x'');
+",
+"
+    ALTER TABLE events ADD COLUMN priority     INTEGER NOT NULL DEFAULT 3; -- 1 to 5
+    ALTER TABLE events ADD COLUMN tags         TEXT;    -- json; null is none
+    ALTER TABLE events ADD COLUMN expires_at   INTEGER; -- milliseconds since 1970
+    ALTER TABLE events ADD COLUMN collapse_key TEXT;
+    ALTER TABLE events ADD COLUMN task_id      TEXT;
+    ALTER TABLE events ADD COLUMN task_phase   TEXT;    -- underway, last_step or ended; null as task_id is
+    ALTER TABLE events ADD COLUMN require_ack  INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE events ADD COLUMN fingerprint  INTEGER; -- 64 bits, if the publisher gave the event_id
+    CREATE UNIQUE INDEX events_by_id ON events (event_id);
+
+    -- Which event is the newest of each state, of those with a collapse_key or task_id.
+    CREATE TABLE newest (
+        position INTEGER PRIMARY KEY, -- the event's
+        topic    TEXT NOT NULL,       -- the event's
+        state    TEXT NOT NULL,       -- key/COLLAPSE_KEY or task/TASK_ID
+        audience TEXT NOT NULL,       -- the event's; '' is everyone
+        UNIQUE (topic, state, audience)
+    ) STRICT;
+
+    CREATE TABLE memberships (
+        group_name TEXT    NOT NULL,
+        client_id  TEXT    NOT NULL,
+        after      INTEGER NOT NULL, -- position of the newest event before it joined
+        through    INTEGER,          -- position of the last event before it left; null while it is a member
+        PRIMARY KEY (group_name, client_id, after)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX memberships_that_ended ON memberships (through) WHERE through IS NOT NULL;
+
+    CREATE TABLE clients (
+        client_id    TEXT    PRIMARY KEY,
+        filter       TEXT    NOT NULL, -- json
+        ack          TEXT    NOT NULL, -- auto or manual
+        cursor       TEXT    NOT NULL, -- everything up to here is done with
+        acknowledged TEXT    NOT NULL, -- json: the positions beyond the cursor, in order
+        created_at   INTEGER NOT NULL, -- milliseconds since 1970
+        seen_at      INTEGER NOT NULL  -- milliseconds since 1970
+    ) STRICT, WITHOUT ROWID;
+
+    -- By position, so that pruning them is a range.
+    CREATE TABLE receipts (
+        position        INTEGER NOT NULL, -- the event's
+        client_id       TEXT    NOT NULL,
+        delivered_at    INTEGER,          -- milliseconds since 1970
+        acknowledged_at INTEGER,          -- milliseconds since 1970
+        PRIMARY KEY (position, client_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX receipts_that_wait ON receipts (client_id, position) WHERE acknowledged_at IS NULL;
 "];
 
 /// Brings the file to the newest version, each step in a transaction of its own.
@@ -65,7 +114,14 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use notification_event::{
+        EncodedEvent, EventId, EventType, Head, Position, Priority, Timestamp,
+    };
+
     use super::*;
+    use crate::{Entry, EventLog, SqliteLog, Sync};
 
     #[test]
     fn a_file_is_migrated_from_any_version_forward() {
@@ -107,5 +163,67 @@ mod tests {
         assert!(migrate(&mut connection, &steps, |_| Ok(())).is_err());
         assert_eq!(version(&connection).unwrap(), 1);
         assert!(connection.prepare("SELECT * FROM b").is_err());
+    }
+    #[tokio::test]
+    async fn a_log_of_version_1_keeps_its_events() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = Connection::open(dir.path().join("notifications.db")).unwrap();
+        migrate(&mut file, &MIGRATIONS[..1], |transaction| {
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.execute_batch("INSERT INTO log (id, epoch) VALUES (1, '0123abcd')")
+        })
+        .unwrap();
+        file.execute_batch(
+            r#"INSERT INTO events VALUES
+            (1, 7, 2, 'one', 5, 'progress', NULL, 'ops', '{"clients":["alice"]}', '{}'),
+            (2, 8, 4, 'two', 6, 'event', 'a.b', 'ops', NULL, '{}')"#,
+        )
+        .unwrap();
+        drop(file);
+
+        let log = SqliteLog::open(dir.path(), Sync::EachAppend).unwrap();
+        let bounds = log.bounds();
+        assert_eq!(bounds.epoch.as_str(), "0123abcd");
+        assert_eq!((bounds.events(), bounds.bytes), (2, 4));
+        let ids = ["one", "two"].map(|id| id.parse::<EventId>().unwrap());
+        let found = log.find(ids.to_vec()).await.unwrap();
+        let head = |id: &EventId| Head {
+            id: id.clone(),
+            timestamp: Timestamp::from_millis(5),
+            event_type: EventType::Progress,
+            name: None,
+            topic: "ops".parse().unwrap(),
+            audience: Some("clients=alice".parse().unwrap()),
+            priority: Priority::Default,
+            tags: Arc::default(),
+            expires_at: None,
+            collapse: None,
+            require_ack: false,
+        };
+        let heads = [
+            head(&ids[0]),
+            Head {
+                timestamp: Timestamp::from_millis(6),
+                event_type: EventType::Application,
+                name: Some("a.b".parse().unwrap()),
+                audience: None,
+                ..head(&ids[1])
+            },
+        ];
+        let expected = heads.into_iter().zip(1..).map(|(head, position)| {
+            let event = EncodedEvent {
+                head,
+                json: "{}".into(),
+                fingerprint: None,
+            };
+            Some(Entry {
+                position: Position(position),
+                event,
+                is_superseded: false,
+            })
+        });
+        assert_eq!(found, expected.collect::<Vec<_>>());
+        let next = log.append(Arc::default(), Timestamp::from_millis(0)).await;
+        assert_eq!(next, Ok(Position(3)));
     }
 }

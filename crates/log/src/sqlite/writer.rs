@@ -1,37 +1,26 @@
 use std::time::Duration;
 
-use notification_event::{EncodedEvent, Epoch, Position, Timestamp};
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use notification_event::{Epoch, Position, Timestamp};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::Sync;
-use super::bounds::{Head, int, read_bounds};
+use super::bounds::{Newest, read_bounds};
 use super::reader::position_at;
+use super::value::int;
+use super::wal::Wal;
+use super::{Sync, entry, records};
 use crate::search::last_where;
-use crate::{Bounds, Retention};
-
-/// How many bytes are written, about, before they are moved from the WAL into
-/// the main file.
-const CHECKPOINT_BYTES: u64 = 8 << 20;
-
-const PAGE: u64 = 4_096;
-
-/// About how much a commit writes beside what it is for: it writes whole pages.
-const COMMIT: u64 = 2 * PAGE;
-
-/// About how much an event takes beside its size.
-const ROW: u64 = 256;
+use crate::{Bounds, Commit, Retention};
 
 /// The one connection that writes.
 #[derive(Debug)]
 pub(super) struct Writer {
     connection: Connection,
-    /// About how much was written since the last checkpoint.
-    in_wal: u64,
+    wal: Wal,
 }
 
 impl Writer {
     /// Takes over a connection whose schema is up to date.
-    pub(super) fn new(connection: Connection, sync: Sync) -> rusqlite::Result<(Self, Bounds)> {
+    pub(super) fn new(mut connection: Connection, sync: Sync) -> rusqlite::Result<(Self, Bounds)> {
         let boot = boot_id();
         begin_epoch_after_power_cut(&connection, &boot)?;
         let (synchronous, unsynced_boot) = match sync {
@@ -43,34 +32,35 @@ impl Writer {
         connection.execute("UPDATE log SET unsynced_boot = ?1", [unsynced_boot])?;
         connection.pragma_update(None, "synchronous", synchronous)?;
         let bounds = read_bounds(&connection)?;
-        let writer = Self {
-            connection,
-            in_wal: 0,
-        };
+        let wal = Wal::of(&mut connection)?;
+        let writer = Self { connection, wal };
         Ok((writer, bounds))
     }
 
     pub(super) fn append(
         &mut self,
         bounds: &mut Bounds,
-        batch: &[EncodedEvent],
+        commit: &Commit,
         now: Timestamp,
     ) -> rusqlite::Result<Position> {
         let transaction = self.begin()?;
         // Read again and not taken from memory: a commit that failed may have succeeded all the same.
-        let mut head = Head::read(&transaction)?;
-        let first = head.position.plus(1);
-        head.appended_at = head.appended_at.max(now);
-        for event in batch {
-            head.position = head.position.plus(1);
-            head.bytes_through += event.size() as u64;
-            head.insert(&transaction, event)?;
+        let mut newest = Newest::read(&transaction)?;
+        let head = newest.position;
+        newest.appended_at = newest.appended_at.max(now);
+        for event in &commit.events {
+            newest.position = newest.position.plus(1);
+            newest.bytes_through += event.size() as u64;
+            entry::insert(&transaction, &newest, event)?;
+        }
+        for change in &commit.changes {
+            records::make(&transaction, change, head)?;
         }
         transaction.commit()?;
-        bounds.head = head.position;
-        self.in_wal += COMMIT + batch.iter().map(|e| e.size() as u64 + ROW).sum::<u64>();
-        bounds.bytes += batch.iter().map(|e| e.size() as u64).sum::<u64>();
-        Ok(first)
+        bounds.head = newest.position;
+        let events = commit.events.iter();
+        bounds.bytes += events.map(|event| event.size() as u64).sum::<u64>();
+        Ok(head.plus(1))
     }
 
     pub(super) fn prune(
@@ -99,10 +89,9 @@ impl Writer {
         transaction
             .prepare_cached("DELETE FROM events WHERE position <= ?1")?
             .execute([int(through.0)])?;
+        records::prune(&transaction, through)?;
         transaction.commit()?;
-        let before = bounds.bytes;
         *bounds = read_bounds(&self.connection)?;
-        self.in_wal += COMMIT + (before - bounds.bytes) + count * ROW;
         self.give_back_pages()?;
         Ok(count)
     }
@@ -119,8 +108,6 @@ impl Writer {
         if pages <= 0 {
             return Ok(());
         }
-        // Each is replaced by one from the end of the file, and noted where it went.
-        self.in_wal += 2 * PAGE * pages.cast_unsigned();
         let vacuum = format!("PRAGMA incremental_vacuum({pages})");
         let mut statement = self.connection.prepare(&vacuum)?;
         let mut rows = statement.query([])?;
@@ -143,14 +130,14 @@ impl Writer {
     }
 
     /// Whether enough was written for a checkpoint.
-    pub(super) fn is_checkpoint_due(&self) -> bool {
-        self.in_wal >= CHECKPOINT_BYTES
+    pub(super) fn is_checkpoint_due(&mut self) -> bool {
+        self.wal.is_checkpoint_due()
     }
 
     /// Moves what is in the WAL into the main file. If nobody reads meanwhile,
     /// that is all of it, and the WAL begins anew instead of growing.
     pub(super) fn checkpoint(&mut self) -> rusqlite::Result<()> {
-        self.in_wal = 0;
+        self.wal.checkpoint();
         self.connection
             .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
     }
@@ -172,31 +159,6 @@ impl Writer {
     }
 }
 
-impl Head {
-    fn insert(&self, connection: &Connection, event: &EncodedEvent) -> rusqlite::Result<()> {
-        let head = &event.head;
-        let audience = head.audience.as_ref();
-        let audience = audience.map(|a| serde_json::Value::Object(a.to_json()).to_string());
-        let json = std::str::from_utf8(&event.json)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        connection
-            .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
-            .execute(params![
-                int(self.position.0),
-                self.appended_at.as_millis(),
-                int(self.bytes_through),
-                head.id.as_str(),
-                head.timestamp.as_millis(),
-                head.event_type.as_str(),
-                head.name.as_ref().map(|name| name.as_str()),
-                head.topic.as_str(),
-                audience,
-                json,
-            ])?;
-        Ok(())
-    }
-}
-
 /// The newest position that `retention` does not keep.
 fn keep_after(
     connection: &Connection,
@@ -215,7 +177,7 @@ fn keep_after(
     if let Some(max) = retention.max_bytes
         && bounds.bytes > max
     {
-        let newest = Head::read(connection)?.bytes_through;
+        let newest = Newest::read(connection)?.bytes_through;
         let mut statement =
             connection.prepare_cached("SELECT bytes_through FROM events WHERE position = ?1")?;
         // Kept must be at most `max`, so this removes one more than the last that is over it.
@@ -241,6 +203,7 @@ fn begin_epoch_after_power_cut(connection: &Connection, boot: &str) -> rusqlite:
         );
         let epoch = Epoch::generate();
         connection.execute("UPDATE log SET epoch = ?1", [epoch.as_str()])?;
+        records::cut_off(connection, Newest::read(connection)?.position)?;
     }
     Ok(())
 }

@@ -173,6 +173,7 @@ impl Layers {
         };
         let value = match self.values.get(key) {
             Some((Value::Integer(_), _)) => text.parse().ok().map(Value::Integer),
+            Some((Value::Float(_), _)) => text.parse().ok().map(Value::Float),
             Some((Value::Boolean(_), _)) => text.parse().ok().map(Value::Boolean),
             Some((Value::Array(_), _)) => Some(list()),
             _ => None,

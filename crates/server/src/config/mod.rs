@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notification_http::Origins;
+use notification_hub::Rate;
 use serde::Deserialize;
 
 pub use self::layers::Flag;
@@ -38,6 +39,8 @@ pub struct Config {
     pub logging: Logging,
     pub retention: Retention,
     pub stream: Stream,
+    pub clients: Clients,
+    pub tasks: Tasks,
     pub shutdown: Shutdown,
 }
 
@@ -88,6 +91,42 @@ pub struct Stream {
     pub peer_timeout: Duration,
     #[serde(deserialize_with = "value::integer::<4_096, 16_777_216, _>")]
     pub send_buffer_bytes: u64,
+    #[serde(deserialize_with = "value::rate")]
+    pub max_rate: Option<Rate>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Clients {
+    #[serde(
+        rename = "leave_after_seconds",
+        deserialize_with = "value::seconds::<1, 3600, _>"
+    )]
+    pub leave_after: Duration,
+    #[serde(
+        rename = "forget_after_seconds",
+        deserialize_with = "value::seconds::<60, 315_360_000, _>"
+    )]
+    pub forget_after: Duration,
+    #[serde(deserialize_with = "value::integer::<1, 100_000, _>")]
+    pub max_unacknowledged: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Tasks {
+    #[serde(
+        rename = "stalled_after_seconds",
+        deserialize_with = "value::seconds::<1, 31_536_000, _>"
+    )]
+    pub stalled_after: Duration,
+    #[serde(
+        rename = "forget_after_seconds",
+        deserialize_with = "value::seconds::<1, 315_360_000, _>"
+    )]
+    pub forget_after: Duration,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -309,6 +348,14 @@ mod tests {
                 "stream.heartbeat_seconds = 0, set by /",
                 "an integer from 1 to 3600",
             ],
+        );
+        check(
+            load("[stream]\nmax_rate = -1.0", &[], vec![]),
+            &["stream.max_rate = -1", "0.01 to 1000000"],
+        );
+        check(
+            load("[clients]\nmax_unacknowledged = 0", &[], vec![]),
+            &["clients.max_unacknowledged = 0", "1 to 100000"],
         );
         check(
             load("", &[("STREAM_HEARTBEAT_SECONDS", "soon")], vec![]),

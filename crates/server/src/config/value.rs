@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use notification_http::Origins;
+use notification_hub::Rate;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use tracing::Level;
@@ -132,6 +133,18 @@ pub(super) fn millis<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
 pub(super) fn bound<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     let bound = integer::<0, { i64::MAX as u64 }, D>(from)?;
     Ok((bound > 0).then_some(bound))
+}
+
+/// Events in a second, as an integer or with a fraction; 0 means no bound.
+pub(super) fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Rate>, D::Error> {
+    let value = toml::Value::deserialize(from)?;
+    let number = value.as_float().or(value.as_integer().map(|n| n as f64));
+    let expected = || D::Error::custom("expected 0, or a number from 0.01 to 1000000");
+    match number {
+        Some(0.0) => Ok(None),
+        Some(rate) => Rate::per_second(rate).map(Some).ok_or_else(expected),
+        None => Err(expected()),
+    }
 }
 
 fn parsed<'de, D: Deserializer<'de>, T>(

@@ -1,24 +1,24 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use notification_event::{Audience, ClientId, Filter, Position};
+use notification_event::{ClientId, Filter, Position};
 use tokio::sync::watch;
 
 use crate::Frame;
 
 /// The subscribers that have the same filter, and share the work it makes.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct Cohort {
     pub(crate) filter: Filter,
     // A std mutex: held for a few copies of pointers, never across an await.
     ring: Mutex<Ring>,
     newest: watch::Sender<Position>,
 }
 
-/// The newest frames that this group wants, and who is in it.
+/// The newest frames that this cohort wants, and who is in it.
 #[derive(Debug)]
 struct Ring {
-    /// Every frame after this position that the group wants is in `frames`.
+    /// Every frame after this position that the cohort wants is in `frames`.
     complete_after: Position,
     frames: VecDeque<Arc<Frame>>,
     /// There are frames of which the subscribers have not been told.
@@ -26,18 +26,23 @@ struct Ring {
     subscribers: usize,
     /// How many of the subscribers are each client.
     clients: HashMap<ClientId, usize>,
+    /// Durable clients that are not connected, and will want what this cohort wants.
+    away: HashSet<ClientId>,
 }
 
-/// A frame that went into the ring.
+/// A frame that is wanted.
+#[derive(Default)]
 pub(crate) struct Taken {
-    /// How many subscribers find it there.
+    /// How many subscribers find it in the ring.
     pub(crate) subscribers: usize,
+    /// How many durable clients will get it when they come back.
+    pub(crate) away: usize,
     /// Whether it is the first since they were woken, so that they have to be again.
     pub(crate) is_first: bool,
 }
 
-impl Group {
-    /// A group without subscribers, made when the log's head was at `head`.
+impl Cohort {
+    /// A cohort without subscribers, made when the log's head was at `head`.
     pub(crate) fn new(filter: Filter, head: Position) -> Self {
         Self {
             filter,
@@ -47,6 +52,7 @@ impl Group {
                 to_wake: false,
                 subscribers: 0,
                 clients: HashMap::new(),
+                away: HashSet::new(),
             }),
             newest: watch::Sender::new(head),
         }
@@ -61,7 +67,7 @@ impl Group {
         self.newest.subscribe()
     }
 
-    /// Takes one subscriber out. True if it was the last.
+    /// Takes one subscriber out. True if nobody is left.
     pub(crate) fn leave(&self, client: Option<&ClientId>) -> bool {
         let mut ring = self.ring();
         ring.subscribers -= 1;
@@ -73,41 +79,67 @@ impl Group {
                 ring.clients.remove(client);
             }
         }
-        ring.subscribers == 0
+        ring.is_deserted()
     }
 
-    /// Puts a frame whose topic is wanted into the ring. None if the rest of it
-    /// is not wanted, if nobody it is for is here, or if it is there already.
-    /// Wakes nobody yet: see [`Group::wake`].
-    pub(crate) fn offer(&self, frame: &Arc<Frame>) -> Option<Taken> {
+    /// Takes note that a durable client is not connected.
+    pub(crate) fn went_away(&self, client: ClientId) {
+        self.ring().away.insert(client);
+    }
+
+    /// Takes note that a durable client is back, or forgotten. True if nobody is left.
+    pub(crate) fn came_back(&self, client: &ClientId) -> bool {
+        let mut ring = self.ring();
+        ring.away.remove(client);
+        ring.is_deserted()
+    }
+
+    /// Puts a frame whose topic is wanted into the ring, if somebody it is for
+    /// is here. None if the rest of it is not wanted, if nobody is concerned, or
+    /// if it is there already. `recipients` are those it is for; none is everyone.
+    /// Wakes nobody yet: see [`Cohort::wake`].
+    pub(crate) fn offer(
+        &self,
+        frame: &Arc<Frame>,
+        recipients: Option<&HashSet<ClientId>>,
+    ) -> Option<Taken> {
         if !self.filter.matches_apart_from_topic(&frame.head) {
             return None;
         }
         let mut ring = self.ring();
-        let subscribers = match &frame.head.audience {
-            None => ring.subscribers,
-            Some(audience) => ring.members_of(audience),
-        };
         // Two patterns of one filter may find the same frame.
         let has_it = ring
             .frames
             .back()
             .is_some_and(|newest| newest.position >= frame.position);
-        if subscribers == 0 || has_it {
+        if has_it {
             return None;
         }
-        ring.frames.push_back(frame.clone());
-        let is_first = !std::mem::replace(&mut ring.to_wake, true);
-        Some(Taken {
+        let (subscribers, away) = match recipients {
+            None => (ring.subscribers, ring.away.len()),
+            Some(recipients) => ring.count(recipients),
+        };
+        let mut taken = Taken {
             subscribers,
-            is_first,
-        })
+            away,
+            is_first: false,
+        };
+        if subscribers > 0 {
+            ring.frames.push_back(frame.clone());
+            taken.is_first = !std::mem::replace(&mut ring.to_wake, true);
+        }
+        (subscribers + away > 0).then_some(taken)
     }
 
     /// Wakes the subscribers, because there are frames up to `newest`.
     pub(crate) fn wake(&self, newest: Position) {
         self.ring().to_wake = false;
         self.newest.send_replace(newest);
+    }
+
+    /// Has every subscriber look again, although there may be nothing new.
+    pub(crate) fn wake_all(&self) {
+        self.newest.send_modify(|_| {});
     }
 
     /// Lets go of frames up to and including `position`.
@@ -156,10 +188,24 @@ impl Group {
 }
 
 impl Ring {
-    fn members_of(&self, audience: &Audience) -> usize {
-        let connections = audience
-            .iter()
-            .filter_map(|client| self.clients.get(client));
-        connections.sum()
+    fn is_deserted(&self) -> bool {
+        self.subscribers == 0 && self.away.is_empty()
+    }
+
+    /// How many subscribers, and how many clients that are away, are recipients.
+    fn count(&self, recipients: &HashSet<ClientId>) -> (usize, usize) {
+        // By whichever is shorter: an audience may be one, and a cohort everyone.
+        let subscribers = match recipients.len() < self.clients.len() {
+            true => recipients.iter().filter_map(|c| self.clients.get(c)).sum(),
+            false => {
+                let here = self.clients.iter().filter(|(c, _)| recipients.contains(*c));
+                here.map(|(_, connections)| connections).sum()
+            }
+        };
+        let away = match recipients.len() < self.away.len() {
+            true => recipients.iter().filter(|c| self.away.contains(*c)).count(),
+            false => self.away.iter().filter(|c| recipients.contains(*c)).count(),
+        };
+        (subscribers, away)
     }
 }

@@ -1,0 +1,354 @@
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::peer::{Confirmation, Socket};
+
+/// An accepted connection, shared by the task that serves it and the streams
+/// on it. Who holds it may ask about it and end it; only its [`WireIo`] reads
+/// and writes.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    stream: TcpStream,
+    peer: SocketAddr,
+    /// How often everything that was to be written had been.
+    flushes: AtomicU64,
+    /// Our end of it was closed, which counts as a byte that is sent.
+    ended: AtomicBool,
+}
+
+/// How far a peer has come with what was written to it, in bytes. The counts
+/// need not begin at zero, but they begin together: once a later `confirmed`
+/// is at least an earlier `written`, all that had been written then has
+/// reached the peer's kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// What the peer's kernel has confirmed. Not what the peer has read.
+    pub(crate) confirmed: u64,
+    /// What our kernel has been given.
+    pub(crate) written: u64,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
+        Self {
+            stream,
+            peer,
+            flushes: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether and when the peer confirms. None where that cannot be asked.
+    pub(crate) fn confirmation(&self) -> Option<Confirmation> {
+        Socket::of(&self.stream).confirmation()
+    }
+
+    /// Ends the connection, whatever its peer does: what is read from now on
+    /// is the end, and what is written fails. The peer may still get
+    /// what the kernel has been given.
+    pub(crate) fn abort(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        // Fails if the connection has ended already.
+        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// How often the connection had nothing left to write. What it was given
+    /// before this grew is the kernel's: hyper flushes its socket only when its
+    /// own buffer is empty.
+    pub(crate) fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes the kernel holds that the peer has not confirmed. None
+    /// where that cannot be asked.
+    pub(crate) fn bytes_pending(&self) -> Option<u64> {
+        Socket::of(&self.stream).pending()
+    }
+
+    /// How far the peer has come: exact for a moment during the call. None
+    /// where that cannot be asked. Costs three system calls.
+    pub(crate) fn sent(&self) -> Option<Sent> {
+        let socket = Socket::of(&self.stream);
+        let mut confirmed = socket.confirmed()?;
+        loop {
+            let pending = socket.pending()?;
+            let still_confirmed = socket.confirmed()?;
+            // A confirmation in between would be counted twice or not at all,
+            // whichever was asked first: `written` would never be confirmed, or
+            // too early. Each further round takes one, and they run out.
+            if still_confirmed == confirmed {
+                let end = u64::from(self.ended.load(Ordering::Relaxed));
+                return Some(Sent {
+                    confirmed,
+                    written: confirmed + pending.saturating_sub(end),
+                });
+            }
+            confirmed = still_confirmed;
+        }
+    }
+}
+
+/// The one end of a [`Wire`] that reads and writes. The connection ends with
+/// it, even if others still hold the wire.
+#[derive(Debug)]
+pub(crate) struct WireIo(Arc<Wire>);
+
+impl WireIo {
+    /// A wire has one of these: tokio wakes one reader and one writer.
+    pub(crate) fn new(wire: Arc<Wire>) -> Self {
+        Self(wire)
+    }
+
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let stream = &self.0.stream;
+        loop {
+            ready!(stream.poll_write_ready(cx))?;
+            match write(stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+}
+
+impl Drop for WireIo {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl AsyncRead for WireIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream = &self.0.stream;
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            match stream.try_read_buf(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result.map(drop)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for WireIo {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |stream| stream.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |stream| stream.try_write_vectored(slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// What is written is the kernel's.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.flushes.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.ended.store(true, Ordering::Relaxed);
+        Poll::Ready(
+            match SockRef::from(&self.0.stream).shutdown(Shutdown::Write) {
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+                result => result,
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    /// How much our end buffers, in bytes, and the peer's: too little for what
+    /// ours takes, so that something is left over if the peer does not read.
+    const SEND_BUFFER: usize = 64 << 10;
+    const RECEIVE_BUFFER: u32 = 4 << 10;
+
+    async fn connected() -> (Arc<Wire>, WireIo, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpSocket::new_v4().unwrap();
+        client.set_recv_buffer_size(RECEIVE_BUFFER).unwrap();
+        let (client, accepted) = tokio::join!(client.connect(address), listener.accept());
+        let (stream, peer) = accepted.unwrap();
+        SockRef::from(&stream)
+            .set_send_buffer_size(SEND_BUFFER)
+            .unwrap();
+        let wire = Arc::new(Wire::new(stream, peer));
+        (Arc::clone(&wire), WireIo::new(wire), client.unwrap())
+    }
+
+    #[tokio::test]
+    async fn data_goes_both_ways() {
+        let (wire, mut io, mut client) = connected().await;
+        assert_eq!(wire.peer(), client.local_addr().unwrap());
+
+        client.write_all(b"ping").await.unwrap();
+        let mut got = [0; 4];
+        io.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"ping");
+
+        assert!(io.is_write_vectored());
+        let slices = [IoSlice::new(b"po"), IoSlice::new(b""), IoSlice::new(b"ng")];
+        assert_eq!(io.write_vectored(&slices).await.unwrap(), 4);
+        io.write_all(b", and the end").await.unwrap();
+        io.shutdown().await.unwrap();
+        let mut got = String::new();
+        client.read_to_string(&mut got).await.unwrap();
+        assert_eq!(got, "pong, and the end");
+
+        // Only one direction was shut down.
+        client.write_all(b"bye").await.unwrap();
+        drop(client);
+        let mut got = String::new();
+        io.read_to_string(&mut got).await.unwrap();
+        assert_eq!(got, "bye");
+        io.shutdown().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn abort_ends_both_directions() {
+        let (wire, mut io, mut client) = connected().await;
+        let mut buffer = [0; 4];
+        let (read, ()) = tokio::join!(io.read(&mut buffer), async { wire.abort() });
+        assert_eq!(read.unwrap(), 0);
+        let error = io.write(b"more").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(client.read(&mut buffer).await.unwrap(), 0);
+        wire.abort();
+    }
+
+    #[tokio::test]
+    async fn the_connection_ends_with_its_io() {
+        let (wire, io, mut client) = connected().await;
+        drop(io);
+        assert_eq!(client.read(&mut [0; 4]).await.unwrap(), 0);
+        drop(wire);
+    }
+
+    #[cfg(target_os = "linux")]
+    mod confirmations {
+        use super::*;
+
+        async fn confirmed(wire: &Wire, sent: Sent) -> Sent {
+            loop {
+                let now = wire.sent().unwrap();
+                if now.confirmed >= sent.written {
+                    return now;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+
+        /// Writes until the kernel takes no more. Returns how much it took.
+        async fn fill(io: &mut WireIo) -> u64 {
+            let mut taken = 0;
+            std::future::poll_fn(|cx| {
+                while let Poll::Ready(written) = Pin::new(&mut *io).poll_write(cx, &[b'.'; 4096]) {
+                    taken += written.unwrap() as u64;
+                }
+                Poll::Ready(())
+            })
+            .await;
+            taken
+        }
+
+        #[tokio::test]
+        async fn what_the_peer_has_is_confirmed() {
+            let (wire, mut io, _client) = connected().await;
+            let before = wire.sent().unwrap();
+            assert_eq!(before.confirmed, before.written);
+            io.write_all(b"hello").await.unwrap();
+            let sent = wire.sent().unwrap();
+            assert_eq!(sent.written, before.written + 5);
+            let after = confirmed(&wire, sent).await;
+            assert_eq!(after.confirmed, sent.written);
+            assert_eq!(after.written, sent.written);
+            assert_eq!(wire.bytes_pending(), Some(0));
+            let flushes = wire.flushes();
+            io.flush().await.unwrap();
+            assert!(wire.flushes() > flushes);
+            // The end is not counted with what is still to be confirmed.
+            io.shutdown().await.unwrap();
+            let ended = wire.sent().unwrap();
+            assert!(ended.written <= ended.confirmed);
+        }
+
+        #[tokio::test]
+        async fn what_a_peer_does_not_take_is_not_confirmed() {
+            let (wire, mut io, mut client) = connected().await;
+            let before = wire.sent().unwrap();
+            let taken = fill(&mut io).await;
+            let sent = wire.sent().unwrap();
+            assert_eq!(sent.written, before.written + taken);
+            assert!(sent.confirmed < sent.written);
+            let pending = wire.bytes_pending().unwrap();
+            assert!(0 < pending && pending <= taken);
+
+            let reading = tokio::spawn(async move {
+                let mut got = Vec::new();
+                client.read_to_end(&mut got).await.unwrap();
+                got.len() as u64
+            });
+            confirmed(&wire, sent).await;
+            assert_eq!(wire.bytes_pending(), Some(0));
+            io.write_all(b"!").await.unwrap();
+            drop(io);
+            assert_eq!(reading.await.unwrap(), taken + 1);
+        }
+
+        #[tokio::test]
+        async fn what_is_written_is_exact_while_confirmations_come_in() {
+            let (wire, mut io, client) = connected().await;
+            let mut client = client.into_std().unwrap();
+            client.set_nonblocking(false).unwrap();
+            let reading = std::thread::spawn(move || io::copy(&mut client, &mut io::sink()));
+            let mut written = wire.sent().unwrap().written;
+            for _ in 0..5_000 {
+                io.write_all(&[b'.'; 1000]).await.unwrap();
+                written += 1000;
+                let sent = wire.sent().unwrap();
+                assert_eq!(sent.written, written);
+                assert!(sent.confirmed <= sent.written);
+            }
+            drop(io);
+            assert_eq!(reading.join().unwrap().unwrap(), 5_000_000);
+        }
+    }
+}

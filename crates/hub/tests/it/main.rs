@@ -1,0 +1,17 @@
+//! The hub, from publishing to delivery, over the log in memory.
+//!
+//! Each file is one theme, told in short stories; `model.rs` interleaves
+//! everything at random and compares it with an oracle.
+
+mod delivery;
+mod durable;
+mod groups;
+mod harness;
+mod hooked;
+mod model;
+mod presence;
+mod publishing;
+mod rate;
+mod receipts;
+mod snapshot;
+mod tasks;
