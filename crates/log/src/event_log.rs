@@ -18,12 +18,13 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// What the log holds right now. Costs nothing: no file is touched.
     fn bounds(&self) -> Bounds;
 
-    /// Makes all the changes and then appends all the events of `commit`, or
-    /// does nothing. When this returns, both are as durable as the engine makes
-    /// them and can be read. The first event is at the position returned, the
-    /// others follow it.
+    /// Makes all the changes and appends all the events of `commit`, or does
+    /// nothing. When this returns, both are as durable as the engine makes them
+    /// and can be read. The first event is at the position returned, the others
+    /// follow it; without events it is where the next one will be.
     ///
-    /// No event may have an id that is in the log already.
+    /// An id that is in the log already, or twice in `commit`, is an error:
+    /// whoever appends has to [`find`](Self::find) out before.
     async fn append(&self, commit: Arc<Commit>, now: Timestamp) -> Result<Position, LogError>;
 
     /// Reads on from `after`: the events that follow it, as many as `limit`
@@ -33,7 +34,8 @@ pub trait EventLog: Debug + Send + Sync + 'static {
 
     /// Reads on from `after` like [`read`](Self::read), up to and including
     /// `through`, but only what [has a state](notification_event::Head::collapse)
-    /// and is the newest of it: on one topic, of one [`Collapse`], for one audience.
+    /// and is the newest of it in the whole log. One state is one topic, one
+    /// [`Collapse`] as it is displayed, and one audience.
     ///
     /// [`Collapse`]: notification_event::Collapse
     async fn read_newest(
@@ -43,8 +45,8 @@ pub trait EventLog: Debug + Send + Sync + 'static {
         limit: PageLimit,
     ) -> Result<Page, LogError>;
 
-    /// Finds events by their ids. The answers are in the order of `ids`; none
-    /// for what is not in the log.
+    /// Finds events by their ids, all at one moment. The answers are in the
+    /// order of `ids`; none for what is not in the log.
     async fn find(&self, ids: Vec<EventId>) -> Result<Vec<Option<Entry>>, LogError>;
 
     /// Everything that was recorded beside the events, but receipts.
@@ -53,8 +55,8 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// Who has got, and has acknowledged, an event: in order of the names.
     async fn receipts(&self, event: EventId) -> Result<Vec<Receipt>, LogError>;
 
-    /// The events up to and including `through` that a client is to
-    /// acknowledge, or got and may, and has not: in their order.
+    /// The events up to and including `through` for which a client has a
+    /// receipt, and which it has not acknowledged: in their order.
     async fn unacknowledged(
         &self,
         client: ClientId,
@@ -65,7 +67,8 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     async fn position_at(&self, time: Timestamp) -> Result<Position, LogError>;
 
     /// Removes at most `limit` of the oldest events that `retention` does not
-    /// keep, and says how many. Call it until that is 0; other calls get in between.
+    /// keep, with what was recorded of them, and says how many. Call it until
+    /// that is 0; other calls get in between.
     async fn prune(
         &self,
         retention: &Retention,
@@ -88,7 +91,8 @@ pub trait EventLog: Debug + Send + Sync + 'static {
 /// What is written at once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Commit {
-    /// These changes are made first, so that they hold for the events.
+    /// These hold for the events already: who joins a group here gets what is
+    /// published to it here.
     pub changes: Vec<Change>,
     /// These follow the log's head.
     pub events: Vec<EncodedEvent>,
@@ -154,7 +158,7 @@ pub struct Entry {
     /// What stands there.
     pub event: EncodedEvent,
     /// Whether a newer event has taken its place: it has a state, and is not
-    /// the newest of it.
+    /// the newest of it. True of what was read, which is of one moment.
     pub is_superseded: bool,
 }
 

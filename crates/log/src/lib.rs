@@ -11,7 +11,11 @@
 //!
 //! Positions are dense: an engine gives each appended event the next one, so
 //! counting events is subtraction, and finding a time or an amount of bytes is
-//! a binary search. That is why the table needs no index but its key.
+//! a binary search. Beside its key the table needs one index, of the ids.
+//!
+//! Some events have a state, and the newest event of a state supersedes those
+//! before it: the newest value of a collapse key, the newest report of a task.
+//! The log knows which are superseded; who leaves them out is others' business.
 //!
 //! This crate does not know who publishes or who listens, and reads no clock
 //! to decide what is kept: time is passed in.

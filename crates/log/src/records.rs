@@ -6,10 +6,13 @@ use notification_event::{
 
 /// Something that is stored beside the events, in the same commit as they are.
 ///
-/// Each is the same done twice as done once.
+/// Each is the same done twice as done once. Receipts belong to an event: for
+/// one that is neither in the log nor in the same commit nothing is stored, and
+/// they go when it goes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// The client is in the group for this commit's events and those that follow.
+    /// The client is in the group for this commit's events and those that
+    /// follow. One that has left may join again: that is another [`Membership`].
     JoinGroup {
         /// Which group.
         group: GroupName,
@@ -35,7 +38,7 @@ pub enum Change {
         /// Who.
         clients: Vec<ClientId>,
     },
-    /// An event that is to be acknowledged was delivered. Only the first time counts.
+    /// An event was delivered. Only the first time counts.
     Delivered {
         /// Which event.
         event: EventId,

@@ -1,4 +1,5 @@
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 
 use notification_event::{Audience, Head, Position, Topic};
 
@@ -48,10 +49,7 @@ impl Newest {
     ) -> impl Iterator<Item = Position> {
         // An empty range, and no panic, if it ends before it begins.
         let through = through.max(after);
-        let range = (
-            std::ops::Bound::Excluded(after),
-            std::ops::Bound::Included(through),
-        );
+        let range = (Bound::Excluded(after), Bound::Included(through));
         self.positions.range(range).copied()
     }
 }

@@ -152,20 +152,12 @@ pub(super) fn position_at(connection: &Connection, time: Timestamp) -> rusqlite:
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema::{MIGRATIONS, migrate};
+    use super::super::schema::plan;
     use super::*;
 
     #[test]
     fn every_page_is_a_range_of_a_key() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        migrate(&mut connection, MIGRATIONS, |_| Ok(())).unwrap();
-        let check = |query: &str, expected: &[&str]| {
-            let query = format!("EXPLAIN QUERY PLAN {query}");
-            let mut statement = connection.prepare(&query).unwrap();
-            let steps = statement.raw_query().mapped(|row| row.get("detail"));
-            let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
-            assert_eq!(steps, expected, "{query}");
-        };
+        let check = |query: &str, expected: &[&str]| assert_eq!(plan(query), expected, "{query}");
         check(
             PAGE,
             &[

@@ -139,13 +139,15 @@ fn place(connection: &Connection, event: &EventId) -> rusqlite::Result<Option<Po
         .optional()
 }
 
+const PRUNE: [&str; 3] = [
+    "DELETE FROM newest WHERE position <= ?1",
+    "DELETE FROM receipts WHERE position <= ?1",
+    "DELETE FROM memberships WHERE through <= ?1",
+];
+
 /// Removes what belongs to events up to and including `through`.
 pub(super) fn prune(connection: &Connection, through: Position) -> rusqlite::Result<()> {
-    for removal in [
-        "DELETE FROM newest WHERE position <= ?1",
-        "DELETE FROM receipts WHERE position <= ?1",
-        "DELETE FROM memberships WHERE through <= ?1",
-    ] {
+    for removal in PRUNE {
         connection
             .prepare_cached(removal)?
             .execute([int(through.0)])?;
@@ -153,8 +155,7 @@ pub(super) fn prune(connection: &Connection, through: Position) -> rusqlite::Res
     Ok(())
 }
 
-/// Makes memberships end at `head` that end beyond it, and begin there that
-/// begin beyond it.
+/// Makes memberships that begin or end beyond `head` do so there.
 pub(super) fn cut_off(connection: &Connection, head: Position) -> rusqlite::Result<()> {
     connection.execute(
         "DELETE FROM memberships WHERE after >= ?1 AND through IS NOT NULL",
@@ -228,18 +229,43 @@ pub(super) fn receipts(connection: &Connection, event: &EventId) -> rusqlite::Re
     receipts.collect()
 }
 
+const UNACKNOWLEDGED: &str = "SELECT event_id FROM receipts JOIN events USING (position)
+     WHERE client_id = ?1 AND acknowledged_at IS NULL AND receipts.position <= ?2
+     ORDER BY receipts.position";
+
 pub(super) fn unacknowledged(
     connection: &Connection,
     client: &ClientId,
     through: Position,
 ) -> rusqlite::Result<Vec<EventId>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT event_id FROM receipts JOIN events USING (position)
-         WHERE client_id = ?1 AND acknowledged_at IS NULL AND receipts.position <= ?2
-         ORDER BY receipts.position",
-    )?;
+    let mut statement = connection.prepare_cached(UNACKNOWLEDGED)?;
     let ids = statement.query_map(params![client.as_str(), int(through.0)], |row| {
         parsed(row, 0)
     })?;
     ids.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema::plan;
+    use super::*;
+
+    #[test]
+    fn what_is_pruned_or_unacknowledged_is_a_range_of_an_index() {
+        let check = |query: &str, expected: &[&str]| assert_eq!(plan(query), expected, "{query}");
+        check(
+            UNACKNOWLEDGED,
+            &[
+                "SEARCH receipts USING INDEX receipts_that_wait (client_id=? AND position<?)",
+                "SEARCH events USING INTEGER PRIMARY KEY (rowid=?)",
+            ],
+        );
+        for (query, expected) in PRUNE.into_iter().zip([
+            "SEARCH newest USING INTEGER PRIMARY KEY (rowid<?)",
+            "SEARCH receipts USING PRIMARY KEY (position<?)",
+            "SEARCH memberships USING COVERING INDEX memberships_that_ended (through<?)",
+        ]) {
+            check(query, &[expected]);
+        }
+    }
 }

@@ -112,6 +112,17 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
+/// The steps that SQLite takes to answer `query` on an empty log.
+#[cfg(test)]
+pub(super) fn plan(query: &str) -> Vec<String> {
+    let mut connection = Connection::open_in_memory().unwrap();
+    migrate(&mut connection, MIGRATIONS, |_| Ok(())).unwrap();
+    let query = format!("EXPLAIN QUERY PLAN {query}");
+    let mut statement = connection.prepare(&query).unwrap();
+    let steps = statement.raw_query().mapped(|row| row.get("detail"));
+    steps.collect::<Result<_, _>>().unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

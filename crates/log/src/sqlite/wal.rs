@@ -12,7 +12,7 @@ const CHECKPOINT: u32 = 2_048;
 pub(super) struct Wal {
     /// Its pages after the newest commit.
     pages: Arc<AtomicU32>,
-    /// How many of them the newest checkpoint has found.
+    /// How many of them there were when the newest checkpoint began.
     seen: u32,
 }
 
@@ -28,8 +28,8 @@ impl Wal {
         Ok(Self { pages, seen: 0 })
     }
 
-    /// Whether enough was written for a checkpoint. One that somebody kept from
-    /// its end is not tried again at once.
+    /// Whether enough was written for a checkpoint since the last. One that
+    /// failed, or that a reader kept from its end, is not tried again at once.
     pub(super) fn is_checkpoint_due(&mut self) -> bool {
         let pages = self.pages();
         if pages < self.seen {
@@ -39,7 +39,7 @@ impl Wal {
         pages - self.seen >= CHECKPOINT
     }
 
-    /// A checkpoint is done.
+    /// A checkpoint begins.
     pub(super) fn checkpoint(&mut self) {
         self.seen = self.pages();
     }

@@ -192,7 +192,8 @@ fn keep_after(
 
 /// A power cut under [`Sync::Eventually`] may have taken events whose cursors
 /// are out there, and whose positions will be given again. A new epoch makes
-/// those cursors a gap that is noticed.
+/// those cursors a gap that is noticed, and no membership is left to reach into
+/// those positions.
 fn begin_epoch_after_power_cut(connection: &Connection, boot: &str) -> rusqlite::Result<()> {
     let unsynced: Option<String> =
         connection.query_row("SELECT unsynced_boot FROM log", [], |row| row.get(0))?;
