@@ -3,6 +3,7 @@ use jsonschema::{Draft, ValidationError, Validator};
 use notification_event::{FieldError, Invalid, JsonObject};
 use serde_json::Value;
 
+use crate::schemas::in_words;
 use crate::shorten::shorten;
 
 /// How many fields a refusal names at most: a body has room for a hundred
@@ -29,6 +30,8 @@ impl Arguments {
     }
 
     /// Gives `arguments` back if they fit, or says which do not and why.
+    ///
+    /// To JSON Schema 5.0 is an integer (section 6.1.1); it comes back as 5.
     pub(crate) fn check(&self, arguments: JsonObject) -> Result<JsonObject, Invalid> {
         let arguments = Value::Object(arguments);
         let errors = self.validator.iter_errors(&arguments);
@@ -39,30 +42,43 @@ impl Arguments {
         // A value of the wrong type is not one of an enum either.
         errors.dedup_by(|a, b| a.field == b.field);
         match arguments {
-            Value::Object(arguments) if errors.is_empty() => Ok(arguments),
+            Value::Object(arguments) if errors.is_empty() => {
+                Ok(self.with_whole_integers(arguments))
+            }
             _ => Err(Invalid { errors, unnamed: 0 }),
         }
     }
 
+    fn with_whole_integers(&self, mut arguments: JsonObject) -> JsonObject {
+        for (name, value) in &mut arguments {
+            let written_as_float = value.as_f64().filter(|_| value.is_f64());
+            if let Some(number) = written_as_float
+                && self.property(name)["type"] == "integer"
+            {
+                *value = Value::from(number as i64);
+            }
+        }
+        arguments
+    }
+
     fn refusals(&self, error: &ValidationError<'_>) -> Vec<FieldError> {
-        let path = error.instance_path().as_str();
-        let field = path.trim_start_matches('/');
+        let field = place(error.instance_path().as_str());
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected } => {
                 let unexpected = unexpected.iter().take(NAMED);
                 unexpected.map(|name| self.unknown(name)).collect()
             }
             // Where there are no properties at all, any is against `false`.
-            ValidationErrorKind::FalseSchema => vec![self.unknown(field)],
+            ValidationErrorKind::FalseSchema => vec![self.unknown(&field)],
             ValidationErrorKind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
                 let expected = format!("{}, which is required", describe(self.property(name)));
                 vec![refuse(name, expected)]
             }
             _ => {
-                let expected = describe(self.property(field));
+                let expected = describe(self.part(error.schema_path().as_str()));
                 let got = show(error.instance());
-                vec![refuse(field, format!("{expected}, got {got}"))]
+                vec![refuse(&field, format!("{expected}, got {got}"))]
             }
         }
     }
@@ -80,6 +96,19 @@ impl Arguments {
     fn property(&self, name: &str) -> &Value {
         &self.schema["properties"][name]
     }
+
+    /// The part of the schema that the keyword at `path` stands in.
+    fn part(&self, path: &str) -> &Value {
+        let part = path.rsplit_once('/').map_or("", |(part, _)| part);
+        self.schema.pointer(part).unwrap_or(&Value::Null)
+    }
+}
+
+/// A JSON Pointer as publishers are told of a place: `tags[1]` for `/tags/1`.
+fn place(pointer: &str) -> String {
+    let mut segments = pointer.split('/').skip(1);
+    let name = segments.next().unwrap_or_default().to_owned();
+    segments.fold(name, |place, index| format!("{place}[{index}]"))
 }
 
 fn refuse(field: &str, expected: String) -> FieldError {
@@ -89,28 +118,39 @@ fn refuse(field: &str, expected: String) -> FieldError {
     }
 }
 
-/// What fits the schema of one property, in words.
+/// What fits a schema, in words.
 fn describe(schema: &Value) -> String {
-    let range = |min: &str, max: &str| {
-        let (min, max) = (schema.get(min)?, schema.get(max)?);
-        Some(format!("{min} to {max}"))
-    };
     if let Some(options) = schema["enum"].as_array() {
         let options: Vec<_> = options.iter().filter_map(Value::as_str).collect();
         return format!("one of {}", options.join(", "));
     }
-    let kind = schema["type"].as_str().unwrap_or("value");
-    let article = if kind.starts_with(['i', 'o']) {
-        "an"
-    } else {
-        "a"
+    if let Some(words) = schema["pattern"].as_str().and_then(in_words) {
+        return words;
+    }
+    let range = |min: &str, max: &str| match (schema.get(min), schema.get(max)) {
+        (Some(min), Some(max)) => Some(format!("{min} to {max}")),
+        (None, Some(max)) => Some(format!("up to {max}")),
+        (_, None) => None,
     };
-    if let Some(range) = range("minLength", "maxLength") {
-        format!("{article} {kind} of {range} characters")
-    } else if let Some(range) = range("minimum", "maximum") {
-        format!("{article} {kind} from {range}")
-    } else {
-        format!("{article} {kind}")
+    match schema["type"].as_str().unwrap_or("value") {
+        "boolean" => "true or false".to_owned(),
+        "array" => {
+            let length = range("minItems", "maxItems").unwrap_or_else(|| "any number".to_owned());
+            format!("an array of {length}, each {}", describe(&schema["items"]))
+        }
+        kind => {
+            let noun = match kind.starts_with(['i', 'o']) {
+                true => format!("an {kind}"),
+                false => format!("a {kind}"),
+            };
+            if let Some(range) = range("minLength", "maxLength") {
+                format!("{noun} of {range} characters")
+            } else if let Some(range) = range("minimum", "maximum") {
+                format!("{noun} from {range}")
+            } else {
+                noun
+            }
+        }
     }
 }
 
@@ -118,7 +158,7 @@ fn describe(schema: &Value) -> String {
 fn show(sent: &Value) -> String {
     match sent {
         Value::Object(_) => "an object".to_owned(),
-        Value::Array(_) => "an array".to_owned(),
+        Value::Array(elements) => format!("an array of {}", elements.len()),
         Value::String(text) if shorten(text) != *text => {
             format!("a string of {} characters", text.chars().count())
         }
@@ -131,6 +171,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::schemas::identifier;
+
+    #[test]
+    fn an_integer_is_whole_however_it_was_written() {
+        let schema = json!({
+            "type": "object",
+            "properties": { "count": { "type": "integer" }, "seconds": { "type": "number" } }
+        });
+        let arguments = Arguments::new(schema.as_object().unwrap());
+        let sent = json!({"count": 5.0, "seconds": 5.0});
+        let checked = arguments.check(sent.as_object().unwrap().clone()).unwrap();
+        assert_eq!(
+            Value::Object(checked).to_string(),
+            r#"{"count":5,"seconds":5.0}"#
+        );
+    }
 
     #[test]
     fn each_refusal_names_the_field_what_was_expected_and_what_was_sent() {
@@ -142,7 +198,12 @@ mod tests {
                 "count": { "type": "integer", "minimum": 1, "maximum": 20 },
                 "kind": { "type": "string", "enum": ["info", "error"] },
                 "data": { "type": "object" },
-                "flag": { "type": "boolean" }
+                "flag": { "type": "boolean" },
+                "clients": { "type": "array", "items": identifier("Who"), "minItems": 1, "maxItems": 2 },
+                "notes": {
+                    "type": "array", "maxItems": 3,
+                    "items": { "type": "string", "minLength": 1, "maxLength": 5 }
+                }
             },
             "required": ["name"],
             "additionalProperties": false
@@ -153,7 +214,10 @@ mod tests {
             let refusal = checked.map_or_else(|invalid| invalid.to_string(), |_| String::new());
             assert_eq!(refusal, expected, "{sent}");
         };
-        check(json!({"name": "ä", "seconds": 1.5, "count": 2.0}), "");
+        check(
+            json!({"name": "ä", "seconds": 1.5, "count": 2.0, "flag": true, "clients": ["a"], "notes": []}),
+            "",
+        );
         check(
             json!({}),
             "name: expected a string of 1 to 100 characters, which is required",
@@ -180,15 +244,48 @@ mod tests {
         );
         check(
             json!({"name": "a", "data": []}),
-            "data: expected an object, got an array",
+            "data: expected an object, got an array of 0",
         );
         check(
             json!({"name": "a", "flag": null}),
-            "flag: expected a boolean, got null",
+            "flag: expected true or false, got null",
+        );
+        let clients = "1 to 128 of the characters A-Z a-z 0-9 . _ : ~ -";
+        check(
+            json!({"name": "a", "clients": "alice"}),
+            &format!(
+                "clients: expected an array of 1 to 2, each a string of {clients}, got \"alice\""
+            ),
+        );
+        check(
+            json!({"name": "a", "clients": []}),
+            &format!(
+                "clients: expected an array of 1 to 2, each a string of {clients}, got an array of 0"
+            ),
+        );
+        check(
+            json!({"name": "a", "clients": ["alice", "b c"]}),
+            &format!("clients[1]: expected a string of {clients}, got \"b c\""),
+        );
+        check(
+            json!({"name": "a", "clients": ["", null]}),
+            &format!(
+                "clients[0]: expected a string of {clients}, got \"\"; \
+                 clients[1]: expected a string of {clients}, got null"
+            ),
+        );
+        check(
+            json!({"name": "a", "notes": ["a", "b", "c", "d"]}),
+            "notes: expected an array of up to 3, each a string of 1 to 5 characters, got an array of 4",
+        );
+        check(
+            json!({"name": "a", "notes": ["a", {}]}),
+            "notes[1]: expected a string of 1 to 5 characters, got an object",
         );
         check(
             json!({"name": "a", "colour": 1}),
-            "colour: expected no such argument; known are name, seconds, count, kind, data, flag",
+            "colour: expected no such argument; known are \
+             name, seconds, count, kind, data, flag, clients, notes",
         );
     }
 

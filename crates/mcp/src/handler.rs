@@ -65,8 +65,9 @@ impl ServerHandler for Handler {
             .with_server_info(identity)
             .with_instructions(
                 "Publishes notifications and task progress to everyone who is connected. \
-                 Tell people something with send_notification; connection_status says who \
-                 is listening and how to listen.",
+                 Tell people something with send_notification, and how far a long job is with \
+                 report_progress; get_receipts says who has seen what, and connection_status \
+                 who is listening and how to listen.",
             )
     }
 

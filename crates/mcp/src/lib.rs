@@ -9,7 +9,8 @@
 //!   sees it; a refusal (`refusal.rs`) is a JSON-RPC error with its HTTP status.
 //! - A tool (`tool.rs`) has a schema, against which its arguments are checked
 //!   (`arguments.rs`), and runs on a task of its own (`toolbox.rs`). Each is a
-//!   file in `tools/`.
+//!   file in `tools/`; what their schemas share is in `schemas.rs`, and where
+//!   an argument has another name than the event's field, `names.rs` translates.
 //!
 //! Start reading at the `Service` implementation of [`Endpoint`], then
 //! `PlainCalls::answer`, then `Toolbox::call`.
@@ -25,8 +26,10 @@ mod handler;
 mod lane;
 mod mcp;
 mod message;
+mod names;
 mod plain_calls;
 mod refusal;
+mod schemas;
 mod shorten;
 mod tool;
 mod toolbox;

@@ -6,7 +6,10 @@ use crate::Endpoint;
 use crate::handler::Handler;
 use crate::plain_calls::PlainCalls;
 use crate::toolbox::Toolbox;
-use crate::tools::{ConnectionStatus, SendNotification, SimulateProgress};
+use crate::tools::{
+    AcknowledgeEvents, ConnectionStatus, GetReceipts, GetTask, ListTasks, ReportProgress,
+    SendNotification, SimulateProgress,
+};
 
 /// What the endpoint is told about the server it belongs to.
 #[derive(Clone, Debug)]
@@ -33,7 +36,12 @@ impl Mcp {
         let tools = Toolbox::new(running.clone())
             .with(SimulateProgress::new(hub.clone(), stop.clone()))
             .with(SendNotification::new(hub.clone()))
-            .with(ConnectionStatus::new(hub, &config.base_url));
+            .with(ConnectionStatus::new(hub.clone(), &config.base_url))
+            .with(ReportProgress::new(hub.clone()))
+            .with(ListTasks::new(hub.clone()))
+            .with(GetTask::new(hub.clone()))
+            .with(AcknowledgeEvents::new(hub.clone()))
+            .with(GetReceipts::new(hub));
         Self {
             plain_calls: PlainCalls::new(Handler::new(tools), running.clone()),
             stop,

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use notification_event::{Invalid, JsonObject};
-use notification_hub::PublishError;
+use notification_hub::{AcknowledgeError, PublishError};
 use serde_json::Value;
 
 /// Something clients can call by name.
@@ -21,7 +21,16 @@ pub(crate) enum ToolError {
     Arguments(#[from] Invalid),
     /// It did all it could.
     #[error("nothing was published: {0}")]
-    Publish(#[from] PublishError),
+    Publish(PublishError),
+    /// Likewise.
+    #[error("nothing was acknowledged: {0}")]
+    Acknowledge(#[from] AcknowledgeError),
+    /// What was asked for is not there; says what and why.
+    #[error("{0}")]
+    Unknown(String),
+    /// What was asked for cannot be read.
+    #[error("the log could not be read: {0}")]
+    Read(PublishError),
     /// It ended half-way.
     #[error("the task failed after step {step} of {total_steps}: {reason}")]
     Task {

@@ -243,7 +243,7 @@ fn what_cannot_be_a_stream_is_refused_by_name() {
             &with("topics=a"),
             &[],
             400,
-            "known are topic, type, client_id, since, last_event_id",
+            "known are topic, type, name, min_priority, tag, client_id, since, last_event_id",
         );
         check(&with("topic=a//b"), &[], 400, "topic");
     }

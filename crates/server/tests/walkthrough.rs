@@ -118,6 +118,7 @@ fn the_walk_through_works_as_printed() {
         assert_eq!(fields.keys().next().unwrap(), "type");
         assert!(fields.remove("timestamp").unwrap().is_string());
         assert!(fields.remove("event_id").unwrap().is_string());
+        assert!(fields.remove("started_at").unwrap().is_string());
         let state = if step == 10 { "completed" } else { "running" };
         assert_eq!(
             event,
@@ -227,7 +228,12 @@ fn the_tools_are_listed_with_their_bounds() {
         [
             "simulate_progress",
             "send_notification",
-            "connection_status"
+            "connection_status",
+            "report_progress",
+            "list_tasks",
+            "get_task",
+            "acknowledge",
+            "get_receipts"
         ]
     );
     let bounds = |tool: usize, field: &str, bound: &str| {

@@ -1,11 +1,20 @@
 use async_trait::async_trait;
-use notification_event::{Draft, JsonObject, Notification, NotificationType};
+use notification_event::{Draft, JsonObject, Notification, NotificationType, Priority};
 use notification_hub::Hub;
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
+use crate::names::Names;
+use crate::schemas;
 use crate::tool::{Tool, ToolError};
 use crate::toolbox::schema;
+
+/// The events' own `type` is what the argument `type` is a type of.
+const NAMES: Names = Names(&[
+    ("type", "notification_type"),
+    ("clients", "audience.clients"),
+    ("groups", "audience.groups"),
+]);
 
 /// Publishes one notification.
 pub(crate) struct SendNotification {
@@ -21,7 +30,7 @@ impl SendNotification {
 #[async_trait]
 impl Tool for SendNotification {
     fn descriptor(&self) -> rmcp::model::Tool {
-        let max_data = Notification::MAX_DATA / 1024;
+        let max_data = Draft::MAX_DATA / 1024;
         let input = json!({
             "type": "object",
             "properties": {
@@ -41,6 +50,41 @@ impl Tool for SendNotification {
                     "description": format!(
                         "Anything else that programs can use, at most {max_data} KiB of JSON"
                     )
+                },
+                "topic": schemas::topic(
+                    "Where it belongs, such as ops/backups, so that people can subscribe to what \
+                     concerns them: 1 to 8 segments of A-Z a-z 0-9 . _ - separated by /. Left out, \
+                     it is default"
+                ),
+                "title": {
+                    "type": "string", "minLength": 1, "maxLength": Draft::MAX_TITLE,
+                    "description": "A few words to stand above the message"
+                },
+                "priority": {
+                    "type": "integer", "minimum": Priority::Min.number(),
+                    "maximum": Priority::Urgent.number(), "default": Priority::default().number(),
+                    "description": "How urgent it is: 1 min (nobody has to look), 2 low, \
+                                    3 default, 4 high, 5 urgent (somebody has to look now). \
+                                    People may be woken by 5"
+                },
+                "tags": {
+                    "type": "array", "items": schemas::identifier("One tag"),
+                    "maxItems": Draft::MAX_TAGS,
+                    "description": "Words by which subscribers can filter, such as db or billing"
+                },
+                "clients": schemas::names(
+                    "A client_id",
+                    "Only these clients get it, and the members of groups, if there are any \
+                     given; left out together with groups, everyone does"
+                ),
+                "groups": schemas::names(
+                    "A group's name",
+                    "Only the clients that are in one of these groups get it, and those in clients"
+                ),
+                "require_ack": {
+                    "type": "boolean", "default": false,
+                    "description": "Whether you want to know who has seen it: clients are asked to \
+                                    acknowledge it, and get_receipts says who has"
                 }
             },
             "required": ["message"],
@@ -60,16 +104,22 @@ impl Tool for SendNotification {
                 "subscribers": {
                     "type": "integer", "minimum": 0,
                     "description": "How many open streams it went to"
+                },
+                "clients_away": {
+                    "type": "integer", "minimum": 0,
+                    "description": "How many clients that are not connected now will get it when \
+                                    they come back, because the server keeps their place"
                 }
             },
-            "required": ["notification_id", "cursor", "subscribers"],
+            "required": ["notification_id", "cursor", "subscribers", "clients_away"],
             "additionalProperties": false
         });
         rmcp::model::Tool::new(
             "send_notification",
             "Broadcasts a message to everyone who is connected, at once, and keeps it in the log \
-             for those who connect later. Answers when it is stored. Use it for something people \
-             should know now; it cannot be taken back.",
+             for those who connect later; with clients or groups, to those only. Answers when it \
+             is stored. Use it for something people should know now; it cannot be taken back. \
+             For how far a long job is, use report_progress instead.",
             schema(input),
         )
         .with_title("Send notification")
@@ -83,17 +133,17 @@ impl Tool for SendNotification {
         )
     }
 
-    async fn call(&self, mut arguments: JsonObject) -> Result<Value, ToolError> {
-        // The events' own `type` is what the argument `type` is a type of.
-        if let Some(notification_type) = arguments.insert("type".into(), "notification".into()) {
-            arguments.insert("notification_type".into(), notification_type);
-        }
-        let draft = Draft::parse(arguments.into())?;
-        let published = self.hub.publish_one(draft).await?;
+    async fn call(&self, arguments: JsonObject) -> Result<Value, ToolError> {
+        let mut fields = NAMES.to_fields(arguments);
+        fields.insert("type".to_owned(), "notification".into());
+        let draft = Draft::parse(fields.into()).map_err(|invalid| NAMES.refused(invalid))?;
+        let published = self.hub.publish_one(draft).await;
+        let published = published.map_err(|error| NAMES.unpublished(error))?;
         Ok(json!({
             "notification_id": published.event_id,
             "cursor": published.cursor,
             "subscribers": published.subscribers,
+            "clients_away": published.clients_away,
         }))
     }
 }

@@ -12,7 +12,7 @@ use crate::tool::{Tool, ToolError};
 use crate::toolbox::schema;
 
 const DEFAULT_SECONDS: f64 = 10.0;
-const DEFAULT_STEPS: f64 = 5.0;
+const DEFAULT_STEPS: u64 = 5;
 
 /// Publishes one progress event for each step of a task that does nothing else.
 pub(crate) struct SimulateProgress {
@@ -68,7 +68,7 @@ impl Tool for SimulateProgress {
                     "description": "How long the task takes in all, in seconds"
                 },
                 "step_count": {
-                    "type": "integer", "minimum": 1, "maximum": 20, "default": DEFAULT_STEPS as u64,
+                    "type": "integer", "minimum": 1, "maximum": 20, "default": DEFAULT_STEPS,
                     "description": "In how many steps it reports its progress"
                 }
             },
@@ -139,19 +139,14 @@ struct Task {
 
 impl Task {
     fn new(arguments: &JsonObject) -> Self {
-        // 5.0 is an integer in JSON Schema, so steps are read as any number is.
-        let number = |name, default| {
-            arguments
-                .get(name)
-                .and_then(Value::as_f64)
-                .unwrap_or(default)
-        };
         let name = arguments.get("task_name").and_then(Value::as_str);
+        let seconds = arguments.get("duration_seconds").and_then(Value::as_f64);
+        let steps = arguments.get("step_count").and_then(Value::as_u64);
         Self {
             id: TaskId::generate(),
             name: name.unwrap_or_default().to_owned(),
-            duration: Duration::from_secs_f64(number("duration_seconds", DEFAULT_SECONDS)),
-            total_steps: number("step_count", DEFAULT_STEPS) as u64,
+            duration: Duration::from_secs_f64(seconds.unwrap_or(DEFAULT_SECONDS)),
+            total_steps: steps.unwrap_or(DEFAULT_STEPS),
         }
     }
 

@@ -14,7 +14,7 @@ fn initialize(version: &str) -> Value {
 
 #[tokio::test]
 async fn initialize_agrees_to_a_version_and_needs_no_session() {
-    let server = Server::start();
+    let server = Server::start().await;
     for (asked, agreed) in [
         ("2025-03-26", "2025-03-26"),
         ("2025-06-18", "2025-06-18"),
@@ -37,7 +37,7 @@ async fn initialize_agrees_to_a_version_and_needs_no_session() {
 
 #[tokio::test]
 async fn whatever_is_accepted_the_answer_is_json() {
-    let server = Server::start();
+    let server = Server::start().await;
     for accept in [
         "*/*",
         "application/json",
@@ -54,7 +54,7 @@ async fn whatever_is_accepted_the_answer_is_json() {
 
 #[tokio::test]
 async fn ids_come_back_as_they_were() {
-    let server = Server::start();
+    let server = Server::start().await;
     for id in [json!("p-1"), json!(""), json!(0), json!(i64::MAX)] {
         let answer = server
             .post(json!({"jsonrpc": "2.0", "id": id, "method": "ping"}))
@@ -68,7 +68,7 @@ async fn ids_come_back_as_they_were() {
 
 #[tokio::test]
 async fn a_client_that_sends_no_host_is_served() {
-    let server = Server::start();
+    let server = Server::start().await;
     let body = r#"{"jsonrpc": "2.0", "id": 1, "method": "ping"}"#;
     let request = Request::post("/mcp").header("content-type", "application/json; charset=utf-8");
     let answer = server.send(request.body(Full::from(body)).unwrap()).await;
@@ -77,7 +77,7 @@ async fn a_client_that_sends_no_host_is_served() {
 
 #[tokio::test]
 async fn a_notification_is_taken_in_silence() {
-    let server = Server::start();
+    let server = Server::start().await;
     let answer = server
         .post(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
         .await;
@@ -87,7 +87,7 @@ async fn a_notification_is_taken_in_silence() {
 
 #[tokio::test]
 async fn each_mistake_has_its_code_and_nothing_is_published() {
-    let server = Server::start();
+    let server = Server::start().await;
     let check = async |body: &[u8], status: u16, code: i64, id: Value, says: &str| {
         let what = String::from_utf8_lossy(body).into_owned();
         let answer = server.request(Method::POST, &[], body.to_vec()).await;
@@ -207,7 +207,7 @@ async fn each_mistake_has_its_code_and_nothing_is_published() {
 
 #[tokio::test]
 async fn what_is_repeated_in_a_message_is_short() {
-    let server = Server::start();
+    let server = Server::start().await;
     let method = "x".repeat(100_000);
     let answer = server
         .post(json!({"jsonrpc": "2.0", "id": 1, "method": method}))
@@ -217,7 +217,7 @@ async fn what_is_repeated_in_a_message_is_short() {
 
 #[tokio::test]
 async fn a_key_that_is_there_twice_is_read_once() {
-    let server = Server::start();
+    let server = Server::start().await;
     let body = r#"{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params":
         {"name": "connection_status", "name": "nope"}}"#;
     let answer = server.request(Method::POST, &[], body).await;
@@ -226,7 +226,7 @@ async fn a_key_that_is_there_twice_is_read_once() {
 
 #[tokio::test]
 async fn a_body_of_another_type_or_size_is_refused() {
-    let server = Server::start();
+    let server = Server::start().await;
     let call = r#"{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params":
         {"name": "send_notification", "arguments": {"message": "m"}}}"#;
     let form = [("content-type", "application/x-www-form-urlencoded")];

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use notification_hub::{Hub, HubConfig, PageRequest, Start, Subscribe};
+use notification_event::Filter;
+use notification_hub::{Hub, HubConfig, PageRequest, Start, Subscribe, Subscription};
 use notification_log::MemoryLog;
 use notification_mcp::{Mcp, McpConfig};
 use serde_json::{Value, json};
@@ -27,8 +28,9 @@ pub(crate) struct Answer {
 }
 
 impl Server {
-    pub(crate) fn start() -> Self {
-        let hub = Hub::new(Arc::new(MemoryLog::new()), HubConfig::default());
+    pub(crate) async fn start() -> Self {
+        let log = Arc::new(MemoryLog::new());
+        let hub = Hub::open(log, HubConfig::default()).await.unwrap();
         let config = McpConfig {
             base_url: "http://127.0.0.1:8005".to_owned(),
         };
@@ -83,6 +85,30 @@ impl Server {
         answer.json()["result"].clone()
     }
 
+    /// What a tool answers.
+    pub(crate) async fn ask(&self, tool: &str, arguments: Value) -> Value {
+        let result = self.call(tool, arguments).await;
+        assert_eq!(result["isError"], false, "{result}");
+        result["structuredContent"].clone()
+    }
+
+    /// What a tool says that does not do what it is asked.
+    pub(crate) async fn refusal(&self, tool: &str, arguments: Value) -> String {
+        let result = self.call(tool, arguments).await;
+        assert_eq!(result["isError"], true, "{result}");
+        assert_eq!(result.get("structuredContent"), None);
+        text(&result).to_owned()
+    }
+
+    /// The stream of a client.
+    pub(crate) async fn stream_of(&self, client: &str) -> Subscription {
+        let subscribe = Subscribe {
+            client: Some(client.parse().unwrap()),
+            ..Subscribe::default()
+        };
+        self.hub.subscribe(subscribe).await.unwrap()
+    }
+
     /// The descriptors of the tools.
     pub(crate) async fn tools(&self) -> Vec<Value> {
         let message = json!({"jsonrpc": "2.0", "id": "l", "method": "tools/list"});
@@ -93,10 +119,9 @@ impl Server {
     /// Everything that was published.
     pub(crate) async fn events(&self) -> Vec<Value> {
         let request = PageRequest {
-            subscribe: Subscribe {
-                start: Start::Beginning,
-                ..Subscribe::default()
-            },
+            filter: Filter::default(),
+            client: None,
+            start: Start::Beginning,
             limit: 1_000,
         };
         let page = self.hub.page(request).await.unwrap();

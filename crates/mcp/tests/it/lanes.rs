@@ -11,7 +11,7 @@ const LEGACY: (&str, &str) = ("mcp-protocol-version", "2025-06-18");
 
 #[tokio::test]
 async fn a_get_without_a_session_is_the_plain_stream() {
-    let server = Server::start();
+    let server = Server::start().await;
     for method in [Method::GET, Method::HEAD] {
         for headers in [vec![], vec![("accept", "text/event-stream")]] {
             let answer = server.request(method.clone(), &headers, "").await;
@@ -23,7 +23,7 @@ async fn a_get_without_a_session_is_the_plain_stream() {
 
 #[tokio::test]
 async fn what_has_no_lane_is_refused_in_json() {
-    let server = Server::start();
+    let server = Server::start().await;
     let check = async |method: &str, headers: &[_], status: u16, allow: Option<&str>| {
         let method: Method = method.parse().unwrap();
         let body = if method == Method::POST { CALL } else { "" };
@@ -48,14 +48,14 @@ async fn what_has_no_lane_is_refused_in_json() {
 
 #[tokio::test]
 async fn a_refused_call_knows_its_id() {
-    let server = Server::start();
+    let server = Server::start().await;
     let answer = server.request(Method::POST, &[SESSION], CALL).await;
     assert_eq!(answer.json()["id"], 7);
 }
 
 #[tokio::test]
 async fn a_modern_request_is_told_which_versions_there_are() {
-    let server = Server::start();
+    let server = Server::start().await;
     let discover = |version: &str| {
         let meta = json!({"io.modelcontextprotocol/protocolVersion": version});
         json!({"jsonrpc": "2.0", "id": 7, "method": "server/discover", "params": {"_meta": meta}})

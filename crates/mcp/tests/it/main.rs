@@ -3,5 +3,8 @@
 mod calls;
 mod harness;
 mod lanes;
+mod receipts;
+mod send;
 mod shutdown;
+mod tasks;
 mod tools;

@@ -7,7 +7,7 @@ use crate::harness::{Server, text};
 
 #[tokio::test(start_paused = true)]
 async fn a_running_task_says_that_it_was_cancelled_and_its_caller_is_answered() {
-    let server = Server::start();
+    let server = Server::start().await;
     let arguments = json!({"task_name": "t", "duration_seconds": 10, "step_count": 10});
     let call = tokio::spawn({
         let server = server.clone();
@@ -38,7 +38,7 @@ async fn a_running_task_says_that_it_was_cancelled_and_its_caller_is_answered() 
 
 #[tokio::test(start_paused = true)]
 async fn a_task_whose_caller_has_gone_is_cancelled_too() {
-    let server = Server::start();
+    let server = Server::start().await;
     let call = server.call("simulate_progress", json!({"task_name": "t"}));
     let hung_up = tokio::time::timeout(Duration::from_secs(1), call).await;
     assert!(hung_up.is_err());
@@ -54,7 +54,7 @@ async fn a_task_whose_caller_has_gone_is_cancelled_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_comes_later_is_answered() {
-    let server = Server::start();
+    let server = Server::start().await;
     server.mcp.shut_down().await;
     let late = server
         .call("simulate_progress", json!({"task_name": "t"}))
@@ -84,7 +84,7 @@ async fn a_call_that_comes_later_is_answered() {
 
 #[tokio::test]
 async fn with_nothing_running_it_is_over_at_once() {
-    let server = Server::start();
+    let server = Server::start().await;
     server.mcp.shut_down().await;
     server.mcp.shut_down().await;
 }

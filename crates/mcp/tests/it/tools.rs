@@ -1,22 +1,27 @@
 use std::time::Duration;
 
-use notification_event::Notification;
+use notification_event::{Draft, TaskId};
 use notification_hub::Subscribe;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::harness::{Server, text};
 
 #[tokio::test]
 async fn each_tool_says_what_it_takes_and_gives() {
-    let tools = Server::start().tools().await;
+    let tools = Server::start().await.tools().await;
     let names: Vec<_> = tools.iter().map(|tool| tool["name"].clone()).collect();
     assert_eq!(
         names,
         [
             "simulate_progress",
             "send_notification",
-            "connection_status"
+            "connection_status",
+            "report_progress",
+            "list_tasks",
+            "get_task",
+            "acknowledge",
+            "get_receipts"
         ]
     );
     for tool in &tools {
@@ -25,6 +30,11 @@ async fn each_tool_says_what_it_takes_and_gives() {
         assert_eq!(tool["annotations"]["openWorldHint"], false);
         for schema in [&tool["inputSchema"], &tool["outputSchema"]] {
             assert!(jsonschema::draft202012::meta::is_valid(schema), "{schema}");
+            assert_eq!(schema["type"], "object");
+            // Which several models' APIs refuse.
+            for combined in ["oneOf", "anyOf", "allOf"] {
+                assert_eq!(schema.get(combined), None);
+            }
             assert_eq!(schema["additionalProperties"], false);
             for (name, property) in schema["properties"].as_object().unwrap() {
                 assert!(property["description"].is_string(), "{name}");
@@ -33,74 +43,159 @@ async fn each_tool_says_what_it_takes_and_gives() {
     }
 }
 
+#[tokio::test]
+async fn what_changes_nothing_says_so() {
+    for tool in Server::start().await.tools().await {
+        let (name, hints) = (tool["name"].as_str().unwrap(), &tool["annotations"]);
+        let reads = [
+            "connection_status",
+            "list_tasks",
+            "get_task",
+            "get_receipts",
+        ];
+        assert_eq!(hints["readOnlyHint"], reads.contains(&name), "{name}");
+        if hints["readOnlyHint"] == false {
+            assert_eq!(hints["destructiveHint"], false, "{name}");
+            assert_eq!(hints["idempotentHint"], name == "acknowledge", "{name}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_tool_gives_fits_its_schema_and_is_there_as_text() {
-    let server = Server::start();
-    for tool in server.tools().await {
-        let arguments = match tool["name"].as_str().unwrap() {
-            "simulate_progress" => json!({"task_name": "t"}),
-            "send_notification" => json!({"message": "m"}),
-            _ => json!({}),
-        };
-        let result = server.call(tool["name"].as_str().unwrap(), arguments).await;
+    let server = Server::start().await;
+    let ask = json!({"message": "m", "require_ack": true, "clients": ["alice"]});
+    let sent = server.ask("send_notification", ask).await;
+    let event_id = &sent["notification_id"];
+    let task = json!({"task_id": "t", "task_name": "T", "step": 1, "total_steps": 3});
+    let calls = [
+        ("simulate_progress", json!({"task_name": "t"})),
+        ("send_notification", json!({"message": "m"})),
+        ("connection_status", json!({})),
+        ("report_progress", task),
+        ("report_progress", json!({"task_id": "u", "task_name": "U"})),
+        ("list_tasks", json!({})),
+        ("get_task", json!({"task_id": "t"})),
+        ("get_task", json!({"task_id": "u"})),
+        ("get_receipts", json!({"event_id": event_id})),
+        (
+            "acknowledge",
+            json!({"client_id": "alice", "event_ids": [event_id]}),
+        ),
+        ("get_receipts", json!({"event_id": event_id})),
+    ];
+    let tools = server.tools().await;
+    for (name, arguments) in &calls {
+        let result = server.call(name, arguments.clone()).await;
         let content = &result["structuredContent"];
-        assert!(
-            jsonschema::is_valid(&tool["outputSchema"], content),
-            "{content}"
-        );
+        let tool = tools.iter().find(|tool| tool["name"] == *name).unwrap();
+        let fits = jsonschema::validate(&tool["outputSchema"], content);
+        assert!(fits.is_ok(), "{name}: {content}: {fits:?}");
         assert_eq!(
             serde_json::from_str::<Value>(text(&result)).unwrap(),
             *content
         );
         assert_eq!(result["isError"], false);
     }
+    for tool in &tools {
+        assert!(
+            calls.iter().any(|(name, _)| tool["name"] == *name),
+            "{tool}"
+        );
+    }
 }
 
-/// Values inside and outside of each advertised bound of `schema`.
+/// Values inside and outside of what `schema` advertises.
 fn around_the_bounds(schema: &Value) -> Vec<(Value, bool)> {
-    let text = |length: u64| json!("ä".repeat(length as usize));
     let bound = |name: &str| schema.get(name).and_then(Value::as_u64);
     if let Some(options) = schema["enum"].as_array() {
         let options = options.iter().map(|option| (option.clone(), true));
         return options.chain([(json!("loud"), false)]).collect();
     }
-    if let (Some(min), Some(max)) = (bound("minLength"), bound("maxLength")) {
-        return vec![
-            (text(min - 1), false),
-            (text(min), true),
-            (text(max), true),
-            (text(max + 1), false),
+    // Characters are not bytes, where there may be others than those of ASCII.
+    let letter = if schema["pattern"].is_null() {
+        "ä"
+    } else {
+        "x"
+    };
+    let text = |length: u64| json!(letter.repeat(length as usize));
+    let list = |length: u64| (0..length).map(|n| json!(format!("x{n}"))).collect();
+    let around = |min: u64, max: u64, value: &dyn Fn(u64) -> Value| {
+        let below = min.checked_sub(1).map(|below| (value(below), false));
+        let above = [
+            (value(min), true),
+            (value(max), true),
+            (value(max + 1), false),
         ];
+        below.into_iter().chain(above).collect::<Vec<_>>()
+    };
+    match schema["type"].as_str().unwrap() {
+        "string" if schema["maxLength"].is_null() => vec![(json!("x"), true), (json!(5), false)],
+        "string" => {
+            let (min, max) = (bound("minLength").unwrap(), bound("maxLength").unwrap());
+            let mut values = around(min, max, &text);
+            if schema.get("pattern").is_some() {
+                values.push((json!("not one, but some"), false));
+            }
+            values
+        }
+        "boolean" => vec![
+            (json!(true), true),
+            (json!(false), true),
+            (json!("true"), false),
+            (json!(1), false),
+        ],
+        "array" => {
+            let (min, max) = (bound("minItems").unwrap_or(0), bound("maxItems").unwrap());
+            let mut values = around(min, max, &list);
+            let elements = around_the_bounds(&schema["items"]).into_iter();
+            values.extend(elements.map(|(element, fits)| (json!(["x", element]), fits)));
+            values
+        }
+        "object" => vec![(json!({}), true), (json!([]), false), (json!("{}"), false)],
+        _ => {
+            let (min, max) = (bound("minimum").unwrap(), bound("maximum").unwrap());
+            let mut values = around(min, max, &|number| json!(number));
+            values.push((json!("1"), false));
+            values
+        }
     }
-    let (min, max) = (bound("minimum").unwrap(), bound("maximum").unwrap());
-    vec![
-        (json!(min - 1), false),
-        (json!(min), true),
-        (json!(max), true),
-        (json!(max + 1), false),
-    ]
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_advertised_bounds_are_the_enforced_ones() {
-    let server = Server::start();
+    let server = Server::start().await;
     for tool in server.tools().await {
         let (name, input) = (tool["name"].as_str().unwrap(), &tool["inputSchema"]);
-        let required = input["required"].as_array().into_iter().flatten();
-        let required: Map<_, _> = required
-            .map(|name| (name.as_str().unwrap().to_owned(), json!("x")))
-            .collect();
         for (field, schema) in input["properties"].as_object().unwrap() {
-            if field == "data" {
-                continue;
-            }
             for (value, fits) in around_the_bounds(schema) {
-                let mut arguments = required.clone();
-                arguments.insert(field.clone(), value.clone());
+                // Tasks of their own, so that none goes backwards.
+                let mut arguments = match name {
+                    "send_notification" => json!({"message": "x"}),
+                    "simulate_progress" => json!({"task_name": "x"}),
+                    "report_progress" => {
+                        json!({"task_id": TaskId::generate(), "task_name": "x", "total_steps": 1_000_000_000})
+                    }
+                    "get_task" => json!({"task_id": "x"}),
+                    "acknowledge" => json!({"client_id": "x"}),
+                    "get_receipts" => json!({"event_id": "x"}),
+                    _ => json!({}),
+                };
+                arguments[field] = value.clone();
                 let published = server.hub.events_published();
-                let result = server.call(name, arguments.into()).await;
-                assert_eq!(result["isError"], !fits, "{field} {value}: {result}");
-                assert_eq!(server.hub.events_published() > published, fits);
+                let result = server.call(name, arguments).await;
+                let what = format!("{name} {field} {value}: {result}");
+                let says = result["content"][0]["text"].as_str().unwrap();
+                let is_refused = says.starts_with(&format!("nothing was done: {field}"));
+                // Of a cursor the schema knows no more than that it is a string.
+                assert!(is_refused != fits || field == "cursor", "{what}");
+                let publishes = ["send_notification", "simulate_progress", "report_progress"];
+                if fits && publishes.contains(&name) {
+                    assert_eq!(result["isError"], false, "{what}");
+                    assert!(server.hub.events_published() > published, "{what}");
+                } else {
+                    assert_eq!(server.hub.events_published(), published, "{what}");
+                }
             }
         }
     }
@@ -108,7 +203,7 @@ async fn the_advertised_bounds_are_the_enforced_ones() {
 
 #[tokio::test]
 async fn wrong_arguments_are_named_and_nothing_is_published() {
-    let server = Server::start();
+    let server = Server::start().await;
     let check = async |tool: &str, arguments: Value, says: &str| {
         let result = server.call(tool, arguments).await;
         assert_eq!(result["isError"], true, "{result}");
@@ -157,9 +252,11 @@ async fn wrong_arguments_are_named_and_nothing_is_published() {
     .await;
     check(
         send,
-        json!({"message": "m", "notification_type": "info", "topic": "ops"}),
-        "notification_type: expected no such argument; known are message, type, data; \
-         topic: expected no such argument; known are message, type, data",
+        json!({"message": "m", "notification_type": "info", "audience": {}}),
+        "notification_type: expected no such argument; known are message, type, data, topic, \
+         title, priority, tags, clients, groups, require_ack; \
+         audience: expected no such argument; known are message, type, data, topic, \
+         title, priority, tags, clients, groups, require_ack",
     )
     .await;
     check(
@@ -172,7 +269,7 @@ async fn wrong_arguments_are_named_and_nothing_is_published() {
 
 #[tokio::test]
 async fn a_notification_is_published_as_it_was_sent() {
-    let server = Server::start();
+    let server = Server::start().await;
     let _streams = [
         server.hub.subscribe(Subscribe::default()).await.unwrap(),
         server.hub.subscribe(Subscribe::default()).await.unwrap(),
@@ -201,7 +298,7 @@ async fn a_notification_is_published_as_it_was_sent() {
 
 #[tokio::test]
 async fn data_is_bounded_by_the_bytes_of_its_json() {
-    let server = Server::start();
+    let server = Server::start().await;
     let check = async |bytes: usize, fits: bool| {
         let data = json!({"k": "x".repeat(bytes - r#"{"k":""}"#.len())});
         let published = server.hub.events_published();
@@ -211,8 +308,8 @@ async fn data_is_bounded_by_the_bytes_of_its_json() {
         assert_eq!(server.hub.events_published() - published, u64::from(fits));
         result
     };
-    check(Notification::MAX_DATA, true).await;
-    let result = check(Notification::MAX_DATA + 1, false).await;
+    check(Draft::MAX_DATA, true).await;
+    let result = check(Draft::MAX_DATA + 1, false).await;
     assert_eq!(
         text(&result),
         "nothing was done: data: expected an object of at most 64 KiB"
@@ -221,7 +318,7 @@ async fn data_is_bounded_by_the_bytes_of_its_json() {
 
 #[tokio::test(start_paused = true)]
 async fn progress_is_one_event_for_each_step_spread_evenly() {
-    let server = Server::start();
+    let server = Server::start().await;
     let started = Instant::now();
     let arguments =
         json!({"task_name": "File Processing", "duration_seconds": 15, "step_count": 10});
@@ -261,7 +358,7 @@ async fn progress_is_one_event_for_each_step_spread_evenly() {
 
 #[tokio::test(start_paused = true)]
 async fn progress_has_defaults_and_whole_numbers_may_have_a_fraction() {
-    let server = Server::start();
+    let server = Server::start().await;
     let check = async |arguments: Value, seconds: u64, steps: usize| {
         let (started, before) = (Instant::now(), server.events().await.len());
         server.call("simulate_progress", arguments).await;
@@ -281,7 +378,7 @@ async fn progress_has_defaults_and_whole_numbers_may_have_a_fraction() {
 
 #[tokio::test(start_paused = true)]
 async fn a_task_runs_on_when_its_caller_hangs_up() {
-    let server = Server::start();
+    let server = Server::start().await;
     let arguments = json!({"task_name": "t", "duration_seconds": 10, "step_count": 4});
     let call = server.call("simulate_progress", arguments);
     let hung_up = tokio::time::timeout(Duration::from_secs(3), call).await;
@@ -294,7 +391,7 @@ async fn a_task_runs_on_when_its_caller_hangs_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_cannot_publish_ends_and_says_why() {
-    let server = Server::start();
+    let server = Server::start().await;
     let arguments = json!({"task_name": "t", "duration_seconds": 10, "step_count": 10});
     let call = server.call("simulate_progress", arguments);
     let fail = async {
@@ -319,7 +416,7 @@ async fn a_task_that_cannot_publish_ends_and_says_why() {
 
 #[tokio::test]
 async fn the_status_is_true() {
-    let server = Server::start();
+    let server = Server::start().await;
     let stream = server.hub.subscribe(Subscribe::default()).await.unwrap();
     server
         .call("send_notification", json!({"message": "m"}))
@@ -348,7 +445,7 @@ async fn the_status_is_true() {
 
 #[tokio::test]
 async fn the_bounds_and_defaults_are_the_promised_ones() {
-    let tools = Server::start().tools().await;
+    let tools = Server::start().await.tools().await;
     let check = |tool: usize, field: &str, expected: Value| {
         let mut schema = tools[tool]["inputSchema"]["properties"][field].clone();
         schema.as_object_mut().unwrap().remove("description");
