@@ -19,10 +19,10 @@ pub(crate) struct Cli {
     /// How often each row is measured
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=50))]
     pub(crate) runs: u32,
-    /// For how long each row is measured, each time
+    /// For how long each row is measured, each time; replay and durable take as long as they take
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(crate) seconds: u64,
-    /// Delivering: how many streams are open
+    /// Delivering: how many streams are open; durable: how many clients come back, at most 10000
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=25_000))]
     pub(crate) streams: u64,
     /// Delivering: how many messages are published in a second
@@ -31,6 +31,12 @@ pub(crate) struct Cli {
     /// Delivering: how large each message is when it is published, in bytes
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(128..=16_384))]
     pub(crate) size: u64,
+    /// Topics: the largest number of them, each with an open stream
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=25_000))]
+    pub(crate) topics: u64,
+    /// Replaying: how many events a stream gets that were published before
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) replay: u64,
     /// Where the servers' data directories are made, and removed [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -46,6 +52,12 @@ pub(crate) enum Group {
     Publish,
     /// Delivering to open streams
     Deliver,
+    /// Publishing to many topics in turn
+    Topics,
+    /// Reading everything that was published before
+    Replay,
+    /// Durable clients that come back
+    Durable,
 }
 
 /// More deliveries than a bench should ask for.
@@ -110,6 +122,7 @@ mod tests {
             true,
         );
         check("--only publish,deliver", true);
+        check("--only topics,replay,durable", true);
         check("--only nothing", false);
         check("--runs 0", false);
         check("--seconds 0", false);
@@ -119,6 +132,11 @@ mod tests {
         check("--streams 25001", false);
         check("--rate 0", false);
         check("--rate 10001", false);
+        check("--topics 25000 --replay 1000000", true);
+        check("--topics 0", false);
+        check("--topics 25001", false);
+        check("--replay 0", false);
+        check("--replay 1000001", false);
         check("--size 127", false);
         check("--size 16385", false);
         check("--streams 25000 --rate 10000 --seconds 60", false);

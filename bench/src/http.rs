@@ -14,6 +14,8 @@ pub(crate) enum BadAnswer {
     Status { found: u16, expected: u16 },
     #[error("a chunk of a stream does not follow RFC 9112, section 7.1")]
     Chunk,
+    #[error("the body of an answer is not JSON")]
+    Json,
     #[error("the server ended a stream")]
     Ended,
 }

@@ -7,7 +7,10 @@
 //!
 //! - [`row`]: what is measured, one [`Row`] at a time; start reading there.
 //! - [`server`]: the server's binary, and one running server.
-//! - [`publish`] and [`deliver`]: the two loads; [`disk`]: what the disk could do at best.
+//! - [`publish`], [`deliver`], [`topics`], [`replay`] and [`durable`]: the loads;
+//!   [`disk`]: what the disk could do at best.
+//! - [`receivers`]: many open streams, and the check of each; [`connection`]: one request
+//!   after the other.
 //! - [`http`], [`message`] and [`sequence`]: the little of HTTP and of the events that a
 //!   load generator has to understand, for as few cycles as possible.
 //! - [`figures`]: what comes out of a run, and of several; [`report`]: how it is shown.
@@ -16,18 +19,23 @@
 //! interface, `/metrics`, and what Linux says about its process.
 
 mod cli;
+mod connection;
 mod deliver;
 mod disk;
+mod durable;
 mod figures;
 mod http;
 mod machine;
 mod message;
 mod process;
 mod publish;
+mod receivers;
+mod replay;
 mod report;
 mod row;
 mod sequence;
 mod server;
+mod topics;
 
 use anyhow::Context;
 use clap::Parser;
@@ -43,9 +51,9 @@ fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     cli.check()?;
     let data_parent = cli.data_parent();
-    process::raise_file_limit(cli.streams)?;
-    let binary = Binary::find(cli.server.as_deref())?;
     let rows = Row::all(&cli);
+    process::raise_file_limit(rows.iter().map(Row::streams).max().unwrap_or_default())?;
+    let binary = Binary::find(cli.server.as_deref())?;
 
     let mut runs: Vec<Vec<Figures>> = rows.iter().map(|_| Vec::new()).collect();
     // Interleaved: what disturbs the machine for a while disturbs all rows, not one.

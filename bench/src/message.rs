@@ -1,12 +1,21 @@
 use std::io::Write;
+use std::ops::Range;
 
 use crate::server::Loopback;
+
+/// The size of what is published where nothing else is asked for, in bytes.
+pub(crate) const SIZE: usize = 200;
+
+/// The most that is published in one run, however fast the server is.
+pub(crate) const MAX_MESSAGES: u64 = 20_000_000;
 
 /// Writes the requests that publish numbered messages of one size.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
-    /// Everything before the body.
+    /// Everything before the length of the body.
     head: Vec<u8>,
+    /// Everything in the message before its numbers.
+    start: Vec<u8>,
     size: usize,
 }
 
@@ -16,26 +25,56 @@ impl Message {
     pub(crate) fn new(server: Loopback, size: usize) -> Self {
         let head = format!(
             "POST /v1/events HTTP/1.1\r\nHost: {server}\r\nContent-Type: application/json\r\n\
-             Content-Length: {size}\r\n\r\n"
+             Content-Length: "
         );
         Self {
             head: head.into(),
+            start: br#"{"type":"notification","message":"Benchmark","#.into(),
             size,
         }
+    }
+
+    /// Those on this topic, whose length `size` has to have room for besides.
+    pub(crate) fn on(mut self, topic: &str) -> Self {
+        self.start.extend(br#""topic":""#);
+        self.start.extend(topic.as_bytes());
+        self.start.extend(br#"","#);
+        self
     }
 
     /// Replaces what is in `request` by the request that publishes message
     /// number `seq`, which was due at `sent`, in microseconds.
     pub(crate) fn write(&self, request: &mut Vec<u8>, seq: u64, sent: u64) {
+        self.write_head(request, self.size);
+        self.write_message(request, seq, sent);
+    }
+
+    /// Replaces what is in `request` by the request that publishes the messages
+    /// of these numbers, in one array.
+    pub(crate) fn write_batch(&self, request: &mut Vec<u8>, seqs: Range<u64>) {
+        let count = (seqs.end - seqs.start) as usize;
+        // Brackets, and a comma between two.
+        self.write_head(request, count * self.size + count + 1);
+        for seq in seqs.clone() {
+            request.push(if seq == seqs.start { b'[' } else { b',' });
+            self.write_message(request, seq, 0);
+        }
+        request.push(b']');
+    }
+
+    fn write_head(&self, request: &mut Vec<u8>, length: usize) {
         request.clear();
         request.extend_from_slice(&self.head);
-        write!(
-            request,
-            r#"{{"type":"notification","message":"Benchmark","data":{{"seq":{seq},"sent":{sent},"fill":""#
-        )
-        .expect("a Vec takes whatever is written");
+        write!(request, "{length}\r\n\r\n").expect("a Vec takes whatever is written");
+    }
+
+    fn write_message(&self, request: &mut Vec<u8>, seq: u64, sent: u64) {
         let end = br#""}}"#;
-        request.resize(self.head.len() + self.size - end.len(), b'x');
+        let whole = request.len() + self.size;
+        request.extend_from_slice(&self.start);
+        write!(request, r#""data":{{"seq":{seq},"sent":{sent},"fill":""#)
+            .expect("a Vec takes whatever is written");
+        request.resize(whole - end.len(), b'x');
         request.extend_from_slice(end);
     }
 }
@@ -46,23 +85,55 @@ mod tests {
 
     use super::*;
 
+    fn message(size: usize) -> Message {
+        let server = Loopback::new("127.0.0.1:8005".parse().unwrap()).unwrap();
+        Message::new(server, size)
+    }
+
+    /// The body, of the length that the head says.
+    fn body(request: &[u8]) -> &str {
+        let text = std::str::from_utf8(request).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())));
+        body
+    }
+
     #[test]
     fn a_message_has_its_size_whatever_its_number() {
-        let server = Loopback::new("127.0.0.1:8005".parse().unwrap()).unwrap();
         let mut request = Vec::new();
         for (size, seq, sent) in [
             (128, 0, 0),
             (200, 7, 123_456),
             (128, 100_000_000, 600_000_000),
         ] {
-            Message::new(server, size).write(&mut request, seq, sent);
-            let text = std::str::from_utf8(&request).unwrap();
-            let (head, body) = text.split_once("\r\n\r\n").unwrap();
-            assert!(head.contains(&format!("Content-Length: {size}")));
+            message(size).write(&mut request, seq, sent);
+            let body = body(&request);
             assert_eq!(body.len(), size);
             let body: Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["topic"], Value::Null);
             assert_eq!(body["data"]["seq"], seq);
             assert_eq!(body["data"]["sent"], sent);
+        }
+    }
+
+    #[test]
+    fn a_topic_takes_nothing_from_the_size() {
+        let mut request = Vec::new();
+        let message = message(SIZE).on("bench/t24999");
+        message.write(&mut request, MAX_MESSAGES - 1, 0);
+        assert_eq!(body(&request).len(), SIZE);
+        let body: Value = serde_json::from_str(body(&request)).unwrap();
+        assert_eq!(body["topic"], "bench/t24999");
+    }
+
+    #[test]
+    fn a_batch_is_an_array_of_messages() {
+        let mut request = Vec::new();
+        for seqs in [0..1, 3..5, 1_000..2_000] {
+            message(SIZE).write_batch(&mut request, seqs.clone());
+            let body: Vec<Value> = serde_json::from_str(body(&request)).unwrap();
+            let found = body.iter().map(|message| message["data"]["seq"].as_u64());
+            assert!(found.eq(seqs.map(Some)));
         }
     }
 }

@@ -4,14 +4,16 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::figures::{Figure, figure};
+
 /// File descriptors that are needed beside those of the streams.
 const OTHER_FILES: u64 = 200;
 
 /// Raises this process's limit of open files, which the servers it starts
 /// inherit, so that each can hold `streams` connections.
-pub(crate) fn raise_file_limit(streams: u64) -> anyhow::Result<()> {
+pub(crate) fn raise_file_limit(streams: usize) -> anyhow::Result<()> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let needed = streams + OTHER_FILES;
+    let needed = streams as u64 + OTHER_FILES;
     if maximum.is_some_and(|maximum| maximum < needed) {
         bail!(
             "{streams} streams need {needed} open files, and the hard limit is {maximum:?}; raise it with `ulimit -Hn`"
@@ -101,6 +103,16 @@ impl Meter {
 }
 
 impl Used {
+    /// What tells how far a measurement that took so long can be trusted, in
+    /// percent of one core.
+    pub(crate) fn shares(&self, elapsed: Duration) -> [Figure; 2] {
+        let share = |used: Duration| used.as_secs_f64() / elapsed.as_secs_f64() * 100.0;
+        [
+            figure("load generator CPU %", share(self.generator)),
+            figure("others' CPU %", share(self.others)),
+        ]
+    }
+
     fn now(server: &Process) -> anyhow::Result<Self> {
         let (server, generator) = (server.cpu()?, Process::own().cpu()?);
         let stat = std::fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;

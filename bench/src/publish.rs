@@ -7,15 +7,9 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::figures::{Figures, Latencies, figure};
 use crate::http::whole_answer;
-use crate::message::Message;
+use crate::message::{MAX_MESSAGES, Message, SIZE};
 use crate::process::Meter;
 use crate::server::{Loopback, PATIENCE, Server};
-
-/// The size of what is published, in bytes.
-const SIZE: usize = 200;
-
-/// The most that is published in one run, however fast the server is.
-const MAX_PUBLISHES: u64 = 20_000_000;
 
 /// Publishers in a closed loop: each publishes as soon as it has its answer.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +24,7 @@ impl Publish {
         let meter = Meter::start(server.process())?;
         let started = Instant::now();
         load.run(started + self.duration)?;
-        let elapsed = started.elapsed().as_secs_f64();
+        let elapsed = started.elapsed();
         let cpu = meter.used()?;
 
         let log = server.commits();
@@ -42,22 +36,19 @@ impl Publish {
                 log.events
             );
         }
-        Ok(vec![
-            figure("publishes/s", published / elapsed),
+        let mut figures = vec![
+            figure("publishes/s", published / elapsed.as_secs_f64()),
             figure("p50 ms", latencies.quantile_ms(0.5)),
             figure("p99 ms", latencies.quantile_ms(0.99)),
             figure("events per commit", log.events / log.commits),
-            figure("commits/s", log.commits / elapsed),
+            figure("commits/s", log.commits / elapsed.as_secs_f64()),
             figure(
                 "server CPU µs/publish",
                 cpu.server.as_secs_f64() * 1e6 / published,
             ),
-            figure(
-                "load generator CPU %",
-                cpu.generator.as_secs_f64() / elapsed * 100.0,
-            ),
-            figure("others' CPU %", cpu.others.as_secs_f64() / elapsed * 100.0),
-        ])
+        ];
+        figures.extend(cpu.shares(elapsed));
+        Ok(figures)
     }
 }
 
@@ -121,7 +112,7 @@ impl Load {
                 let now = Instant::now();
                 let latency = now - self.publishers[index].published_at;
                 self.latencies.note(latency);
-                match now < deadline && self.published < MAX_PUBLISHES {
+                match now < deadline && self.published < MAX_MESSAGES {
                     true => self.publish(index)?,
                     false => waiting -= 1,
                 }

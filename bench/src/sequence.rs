@@ -1,6 +1,10 @@
 use std::collections::BTreeSet;
+use std::iter::Sum;
 
 use memchr::{memchr, memmem};
+
+use crate::figures::{Figure, figure};
+use crate::message::MAX_MESSAGES;
 
 /// Finds the messages in the text of an event stream that arrives in pieces.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +62,8 @@ fn read_message(json: &[u8]) -> Option<Data> {
     let at = memmem::find(json, SEQ)?;
     let (seq, rest) = read_number(&json[at + SEQ.len()..])?;
     let (sent, _) = read_number(rest.strip_prefix(br#","sent":"#)?)?;
-    Some(Data::Message { seq, sent })
+    // Ours are not numbered higher; a check would note all those in between as missing.
+    (seq < MAX_MESSAGES).then_some(Data::Message { seq, sent })
 }
 
 fn read_number(text: &[u8]) -> Option<(u64, &[u8])> {
@@ -75,13 +80,50 @@ pub(crate) struct Order {
     next: u64,
     /// Those below it that have not.
     missing: BTreeSet<u64>,
+    duplicated: u64,
+    out_of_order: u64,
+}
+
+/// What the checks of one stream, or several, come to. All of it has to be 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// How many messages have not arrived.
+    pub(crate) lost: u64,
     /// How often a message arrived again.
     pub(crate) duplicated: u64,
     /// How often a message arrived after a later one.
     pub(crate) out_of_order: u64,
 }
 
+impl Tally {
+    pub(crate) fn figures(self) -> [Figure; 3] {
+        [
+            figure("lost", self.lost as f64),
+            figure("duplicated", self.duplicated as f64),
+            figure("out of order", self.out_of_order as f64),
+        ]
+    }
+}
+
+impl Sum for Tally {
+    fn sum<I: Iterator<Item = Self>>(tallies: I) -> Self {
+        tallies.fold(Self::default(), |sum, tally| Self {
+            lost: sum.lost + tally.lost,
+            duplicated: sum.duplicated + tally.duplicated,
+            out_of_order: sum.out_of_order + tally.out_of_order,
+        })
+    }
+}
+
 impl Order {
+    /// Those below `next` have arrived already.
+    pub(crate) fn from(next: u64) -> Self {
+        Self {
+            next,
+            ..Self::default()
+        }
+    }
+
     /// Notes that a message arrived. False if it had arrived before.
     pub(crate) fn note(&mut self, seq: u64) -> bool {
         if seq >= self.next {
@@ -97,9 +139,13 @@ impl Order {
         }
     }
 
-    /// How many of `published` messages have not arrived.
-    pub(crate) fn lost(&self, published: u64) -> u64 {
-        self.missing.len() as u64 + published.saturating_sub(self.next)
+    /// What the check comes to when `published` messages should have arrived.
+    pub(crate) fn tally(&self, published: u64) -> Tally {
+        Tally {
+            lost: self.missing.len() as u64 + published.saturating_sub(self.next),
+            duplicated: self.duplicated,
+            out_of_order: self.out_of_order,
+        }
     }
 }
 
@@ -148,6 +194,7 @@ mod tests {
             "data: {\"seq\":99999999999999999999,\"sent\":1}",
             Some(Data::Other),
         );
+        check("data: {\"seq\":20000000,\"sent\":1}", Some(Data::Other));
         check("id: \"seq\":1,\"sent\":2", None);
         check(": \"seq\":1,\"sent\":2", None);
         check("", None);
@@ -156,8 +203,12 @@ mod tests {
     fn check(arrived: &[u64], published: u64, lost: u64, duplicated: u64, out_of_order: u64) {
         let mut order = Order::default();
         let new = arrived.iter().filter(|seq| order.note(**seq)).count();
-        let result = (order.lost(published), order.duplicated, order.out_of_order);
-        assert_eq!(result, (lost, duplicated, out_of_order), "{arrived:?}");
+        let expected = Tally {
+            lost,
+            duplicated,
+            out_of_order,
+        };
+        assert_eq!(order.tally(published), expected, "{arrived:?}");
         assert_eq!(new as u64, published - lost, "{arrived:?}");
     }
 
@@ -171,5 +222,31 @@ mod tests {
         check(&[0, 2, 1, 3], 4, 0, 0, 1);
         check(&[2, 1, 0], 3, 0, 0, 2);
         check(&[2, 1, 1], 3, 1, 1, 1);
+    }
+
+    #[test]
+    fn what_came_before_must_not_come_again() {
+        let mut order = Order::from(2);
+        let new = [2, 1, 4].map(|seq| order.note(seq));
+        assert_eq!(new, [true, false, true]);
+        let expected = Tally {
+            lost: 2,
+            duplicated: 1,
+            out_of_order: 0,
+        };
+        assert_eq!(order.tally(6), expected);
+    }
+
+    #[test]
+    fn tallies_add_up() {
+        let tally = |lost, duplicated, out_of_order| Tally {
+            lost,
+            duplicated,
+            out_of_order,
+        };
+        let sum: Tally = [tally(1, 2, 3), tally(0, 0, 0), tally(4, 5, 6)]
+            .into_iter()
+            .sum();
+        assert_eq!(sum, tally(5, 7, 9));
     }
 }

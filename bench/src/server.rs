@@ -116,12 +116,12 @@ impl fmt::Display for Durability {
     }
 }
 
-/// A running server with a data directory of its own. Both go when this is dropped.
+/// A running server with directories of its own. All go when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     process: ServerProcess,
     address: Loopback,
-    _data_dir: TempDir,
+    _dir: TempDir,
 }
 
 /// How the server has appended to its log since it started.
@@ -132,20 +132,29 @@ pub(crate) struct Commits {
 }
 
 impl Server {
+    /// Starts it with `settings`, the text of a configuration file.
     pub(crate) fn start(
         binary: &Binary,
         data_parent: &Path,
         durability: Durability,
+        settings: &str,
     ) -> anyhow::Result<Self> {
-        let data_dir = TempDir::with_prefix_in("notification-bench-", data_parent)
+        let dir = TempDir::with_prefix_in("notification-bench-", data_parent)
             .with_context(|| format!("cannot make a directory in {}", data_parent.display()))?;
         let durability = durability.to_string();
-        let arguments = ["--durability", durability.as_str()];
-        let process = ServerProcess::start_in(&binary.path, data_dir.path(), &arguments);
+        let mut arguments = vec!["--durability", durability.as_str()];
+        let config = dir.path().join("settings.toml");
+        if !settings.is_empty() {
+            std::fs::write(&config, settings)
+                .with_context(|| format!("cannot write {}", config.display()))?;
+            let config = config.to_str().context("--data-dir: expected UTF-8")?;
+            arguments.extend(["--config", config]);
+        }
+        let process = ServerProcess::start_in(&binary.path, &dir.path().join("data"), &arguments);
         Ok(Self {
             address: Loopback::new(process.address())?,
             process,
-            _data_dir: data_dir,
+            _dir: dir,
         })
     }
 
@@ -155,6 +164,11 @@ impl Server {
 
     pub(crate) fn process(&self) -> Process {
         Process::of(self.process.pid())
+    }
+
+    /// How many streams are open.
+    pub(crate) fn connections(&self) -> f64 {
+        self.process.metric("notification_connections")
     }
 
     pub(crate) fn commits(&self) -> Commits {

@@ -91,6 +91,25 @@ fn until_idle(server: &ServerProcess, stream: &mut EventStream) -> Vec<String> {
     before.iter().map(|e| message(e).to_owned()).collect()
 }
 
+/// What was written to a connection whose other end has lost its network never arrived.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_was_written_and_not_confirmed_comes_again() {
+    let server = server_with("[stream]\nheartbeat_seconds = 1\npeer_timeout_seconds = 1");
+    let mut stream = connect(&server, "alice", "");
+    let one = publish(&server, "one");
+    assert_eq!(messages(&stream.take(1)), ["one"]);
+    reached(&server, "alice", one["cursor"].as_str().unwrap());
+    let connection = stream.into_connection();
+    notification_testkit::deafen(&connection);
+    assert_eq!(publish(&server, "two")["subscribers"], 1);
+    eventually("the connection is given up", || {
+        server.metric("notification_connections") == 0.0
+    });
+    let mut again = connect(&server, "alice", "");
+    assert_eq!(until_idle(&server, &mut again), ["two"]);
+}
+
 #[test]
 fn what_a_client_says_it_has_got_comes_before_what_was_written() {
     let server = server(&[]);
