@@ -22,7 +22,7 @@ CALL_DEADLINE_SECONDS = 30
 class NotificationServer:
     """A server with an empty data directory of its own, on a free loopback port."""
 
-    def __init__(self):
+    def __init__(self, *arguments):
         self.origin = f"http://127.0.0.1:{_free_port()}"
         self._data_dir = tempfile.TemporaryDirectory(prefix="notification-python-")
         self._stderr = tempfile.TemporaryFile()
@@ -31,6 +31,7 @@ class NotificationServer:
                 BINARY,
                 "--bind", self.origin.removeprefix("http://"),
                 "--data-dir", self._data_dir.name,
+                *arguments,
             ],
             env=_environment(),
             stdout=subprocess.DEVNULL,

@@ -1,5 +1,8 @@
+use serde_json::{Value, json};
+
 use crate::EventName;
 use crate::fields::Fields;
+use crate::schema::reference;
 
 /// An application's own event: `{"type": "event", "name": "incident.created", "data": {…}}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +12,11 @@ pub struct Application {
 }
 
 impl Application {
+    /// The JSON Schemas of its fields.
+    pub(crate) fn properties() -> Value {
+        json!({"name": reference("EventName")})
+    }
+
     pub(crate) fn take(fields: &mut Fields) -> Option<Self> {
         let name = fields.required("name", Fields::parsed);
         Some(Self { name: name? })

@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fields::{array, string};
+use crate::schema::{object, reference};
 use crate::{ClientId, Fields, GroupName, Invalid, JsonObject, ParseError};
 
 /// The most names that an audience holds, clients and groups together.
@@ -50,11 +51,22 @@ impl Audience {
         audience.checked()
     }
 
+    /// The JSON Schema of what [`Audience::parse`] reads.
+    pub fn schema() -> Value {
+        let names = |of| json!({"type": "array", "items": reference(of), "maxItems": MAX_NAMES});
+        let some =
+            |list: &str| json!({"required": [list], "properties": {(list): {"minItems": 1}}});
+        let lists = json!({"clients": names("ClientId"), "groups": names("GroupName")});
+        let mut schema = object(lists, &[]);
+        schema["anyOf"] = json!([some("clients"), some("groups")]);
+        schema
+    }
+
     fn checked(self) -> Result<Self, Invalid> {
         match self.clients.len() + self.groups.len() {
             1..=MAX_NAMES => Ok(self),
             _ => Err(Invalid::value(format!(
-                "an object of clients or groups or both, 1 to {MAX_NAMES} names in all"
+                "1 to {MAX_NAMES} names of clients and groups in all"
             ))),
         }
     }

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::ParseError;
@@ -75,6 +76,18 @@ pub struct Cursor {
     pub epoch: Epoch,
     /// Where in it.
     pub position: Position,
+}
+
+impl Cursor {
+    /// Its JSON Schema. The format is ours: a schema cannot say where the
+    /// numbers end.
+    pub fn schema() -> Value {
+        json!({
+            "description": "A place in the log, as the server gave it",
+            "type": "string", "format": "cursor",
+            "pattern": "^[0-9abcdefghjkmnpqrstvwxyz]{8}-(0|[1-9][0-9]{0,19})$",
+        })
+    }
 }
 
 impl fmt::Display for Cursor {

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fields::{Fields, array, boolean, integer, object, object_of_at_most, text};
 use crate::report::publishable_topic;
+use crate::schema::{self, and, described, reference, told_apart};
 use crate::{
     Application, Audience, CollapseKey, EventId, EventType, Invalid, JsonObject, Notification,
     Priority, Progress, Tag, Timestamp, Topic,
@@ -166,6 +167,67 @@ impl Draft {
             require_ack: require_ack.unwrap_or_default(),
             body: body.expect("a body that could not be read was refused"),
         })
+    }
+}
+
+/// JSON Schemas.
+impl Draft {
+    /// Of what [`Draft::parse`] reads, by name.
+    pub(crate) fn schemas() -> [(&'static str, Value); 4] {
+        let variants = [
+            (EventType::Notification.as_str(), "NotificationDraft"),
+            (EventType::Progress.as_str(), "ProgressDraft"),
+            (EventType::Application.as_str(), "ApplicationDraft"),
+        ];
+        let (notification, progress) = (Notification::properties(), Progress::properties());
+        let variant = Self::variant;
+        [
+            ("Draft", told_apart("type", &variants)),
+            (
+                "NotificationDraft",
+                variant(EventType::Notification, notification, &["message"]),
+            ),
+            (
+                "ProgressDraft",
+                variant(EventType::Progress, progress, &["task_id", "task_name"]),
+            ),
+            (
+                "ApplicationDraft",
+                variant(EventType::Application, Application::properties(), &["name"]),
+            ),
+        ]
+    }
+
+    fn variant(event_type: EventType, own: Value, required: &[&str]) -> Value {
+        let own = and(json!({"type": {"const": event_type.as_str()}}), own);
+        let common = json!({
+            "event_id": described(reference("EventId"), "The same event again has the same"),
+            "topic": reference("PublishableTopic"),
+            "audience": described(reference("Audience"), "Nobody else gets it"),
+            "priority": reference("Priority"),
+            "title": schema::text(1, Self::MAX_TITLE),
+            "tags": Self::tags_schema(),
+            "data": Self::data_schema(),
+            "expires_in": described(schema::integer(1, Self::MAX_EXPIRES_IN), "Seconds"),
+            "expires_at": reference("Timestamp"),
+            "require_ack": {"description": "Whether receipts are kept", "type": "boolean"},
+        });
+        let mut properties = and(own, common);
+        if event_type != EventType::Progress {
+            properties["collapse_key"] = reference("CollapseKey");
+        }
+        let mut schema = schema::object(properties, &[&["type"], required].concat());
+        schema["not"] = json!({"required": ["expires_in", "expires_at"]});
+        schema
+    }
+
+    pub(crate) fn tags_schema() -> Value {
+        json!({"type": "array", "items": reference("Tag"), "maxItems": Self::MAX_TAGS})
+    }
+
+    pub(crate) fn data_schema() -> Value {
+        let kib = Self::MAX_DATA / 1024;
+        json!({"type": "object", "description": format!("At most {kib} KiB of JSON")})
     }
 }
 

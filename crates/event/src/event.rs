@@ -4,12 +4,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::progress::percent_json;
+use crate::schema::{self, and, described, one_of, reference, told_apart};
 use crate::{
-    Audience, Body, Collapse, Draft, EventId, EventName, JsonObject, ParseError, Priority, Tag,
-    Timestamp, Topic,
+    Application, Audience, Body, Collapse, Draft, EventId, EventName, JsonObject, Notification,
+    ParseError, Priority, Progress, Tag, Timestamp, Topic,
 };
 
 /// The one record that flows through the server.
@@ -150,6 +151,69 @@ impl Serialize for Event {
     }
 }
 
+/// JSON Schemas.
+impl Event {
+    /// Of what is written for receivers, by name.
+    pub(crate) fn schemas() -> [(&'static str, Value); 4] {
+        let variants = [
+            (EventType::Notification.as_str(), "NotificationEvent"),
+            (EventType::Progress.as_str(), "ProgressEvent"),
+            (EventType::Application.as_str(), "ApplicationEvent"),
+        ];
+        let notification = and(
+            Notification::properties(),
+            json!({"notification_id": reference("EventId")}),
+        );
+        let progress = and(
+            Progress::properties(),
+            json!({"state": reference("TaskState"), "started_at": reference("Timestamp")}),
+        );
+        let variant = Self::variant;
+        let says = ["notification_id", "notification_type", "message"];
+        let reports = ["task_id", "task_name", "message", "state"];
+        [
+            ("Event", told_apart("type", &variants)),
+            (
+                "NotificationEvent",
+                variant(EventType::Notification, notification, &says),
+            ),
+            (
+                "ProgressEvent",
+                variant(EventType::Progress, progress, &reports),
+            ),
+            (
+                "ApplicationEvent",
+                variant(
+                    EventType::Application,
+                    Application::properties(),
+                    &["name", "data"],
+                ),
+            ),
+        ]
+    }
+
+    fn variant(event_type: EventType, own: Value, required: &[&str]) -> Value {
+        let own = and(json!({"type": {"const": event_type.as_str()}}), own);
+        let common = json!({
+            "timestamp": reference("Timestamp"),
+            "data": Draft::data_schema(),
+            "event_id": reference("EventId"),
+            "topic": reference("Topic"),
+            "title": schema::text(1, Draft::MAX_TITLE),
+            "priority": described(Priority::number_schema(), "3 if absent"),
+            "tags": Draft::tags_schema(),
+            "expires_at": reference("Timestamp"),
+            "require_ack": {"const": true},
+        });
+        let mut properties = and(own, common);
+        if event_type != EventType::Progress {
+            properties["collapse_key"] = reference("CollapseKey");
+        }
+        let always = ["type", "timestamp", "event_id", "topic"];
+        schema::object(properties, &[&always, required].concat())
+    }
+}
+
 fn optional<M: SerializeMap>(
     map: &mut M,
     name: &str,
@@ -237,6 +301,11 @@ impl EventType {
             Self::Progress => "progress",
             Self::Application => "event",
         }
+    }
+
+    /// Its JSON Schema.
+    pub fn schema() -> Value {
+        one_of(&Self::ALL.map(Self::as_str))
     }
 }
 

@@ -153,9 +153,42 @@ pub(crate) fn number(range: RangeInclusive<f64>) -> impl FnOnce(Value) -> Result
 
 pub(crate) fn integer(range: RangeInclusive<u64>) -> impl FnOnce(Value) -> Result<u64, Invalid> {
     move |value| {
-        value.as_u64().filter(|n| range.contains(n)).ok_or_else(|| {
+        whole(&value).filter(|n| range.contains(n)).ok_or_else(|| {
             let (min, max) = (range.start(), range.end());
             Invalid::value(format!("an integer from {min} to {max}"))
         })
+    }
+}
+
+/// A whole number, however it is written: to JSON Schema 1.0 is an integer
+/// (2020-12, section 6.1.1), and some programs write it so.
+pub(crate) fn whole(value: &Value) -> Option<u64> {
+    /// From here on not every integer is a double.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let whole = |float: &f64| float.fract() == 0.0 && (0.0..=EXACT).contains(float);
+    value
+        .as_u64()
+        .or_else(|| value.as_f64().filter(whole).map(|float| float as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_may_be_written_with_a_fraction_of_nothing() {
+        let check = |json: &str, expected: Option<u64>| {
+            let value = serde_json::from_str(json).unwrap();
+            assert_eq!(integer(1..=1_000_000)(value).ok(), expected, "{json}");
+        };
+        check("1", Some(1));
+        check("1.0", Some(1));
+        check("1e3", Some(1_000));
+        check("1000000.0", Some(1_000_000));
+        for wrong in [
+            "0", "0.0", "-0.0", "-1", "1.5", "1e7", "1e300", "\"1\"", "true",
+        ] {
+            check(wrong, None);
+        }
     }
 }

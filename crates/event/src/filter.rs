@@ -1,6 +1,7 @@
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fields::{Fields, array};
+use crate::schema::{object, reference};
 use crate::{EventName, EventType, Head, Invalid, JsonObject, ParseError, Pattern, Priority, Tag};
 
 /// Which events a subscriber wants. The default wants everything but the
@@ -70,6 +71,19 @@ impl Filter {
         };
         fields.finish()?;
         Ok(filter)
+    }
+
+    /// The JSON Schema of what [`Filter::to_json`] writes.
+    pub fn schema() -> Value {
+        let list = |of| json!({"type": "array", "items": reference(of), "minItems": 1});
+        let parts = json!({
+            "topics": list("Pattern"),
+            "types": list("EventType"),
+            "names": list("EventName"),
+            "min_priority": Priority::number_schema(),
+            "tags": list("Tag"),
+        });
+        object(parts, &[])
     }
 
     /// The filter as JSON.

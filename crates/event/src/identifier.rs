@@ -2,6 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::ParseError;
@@ -16,6 +17,10 @@ fn is_identifier(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"._:~-".contains(&b))
 }
 
+fn schema() -> Value {
+    json!({"type": "string", "pattern": "^[A-Za-z0-9._:~-]+$", "maxLength": MAX_LEN})
+}
+
 macro_rules! identifiers {
     ($($(#[$doc:meta])* $name:ident = $what:literal;)*) => {$(
         $(#[$doc])*
@@ -28,6 +33,11 @@ macro_rules! identifiers {
             /// The identifier as it was given.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// Its JSON Schema.
+            pub fn schema() -> Value {
+                schema()
             }
         }
 

@@ -1,6 +1,9 @@
 use std::fmt;
 
 use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::schema::object;
 
 /// One value that is not what it has to be. `expected` is a sentence fragment
 /// that reads on after "expected", such as `a string of 1 to 4096 characters`.
@@ -20,6 +23,17 @@ pub struct FieldError {
     pub field: String,
     /// What would have been accepted.
     pub expected: String,
+}
+
+impl FieldError {
+    /// Its JSON Schema.
+    pub fn schema() -> Value {
+        let text = json!({"type": "string"});
+        object(
+            json!({"field": text, "expected": text}),
+            &["field", "expected"],
+        )
+    }
 }
 
 /// Input that was refused: every field that is wrong, not only the first.

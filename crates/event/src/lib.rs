@@ -11,6 +11,8 @@
 //! - [`Cursor`]: a place in the log, as clients see it.
 //! - [`Status`]: what the server tells one connection about itself. Never in the log.
 //!
+//! - [`schema`]: JSON Schemas of all of these that have a JSON.
+//!
 //! Start reading at [`Draft::parse`]. Everything that comes from outside is parsed
 //! here, into these types, and reported as an [`Invalid`] that names each field and
 //! what was expected of it; nothing further in has to check again.
@@ -32,6 +34,7 @@ mod pattern;
 mod priority;
 mod progress;
 mod report;
+pub mod schema;
 mod status;
 mod timestamp;
 mod topic;

@@ -1,7 +1,10 @@
 use std::str::FromStr;
 
+use serde_json::{Value, json};
+
 use crate::ParseError;
 use crate::fields::{Fields, text};
+use crate::schema::{self, one_of, reference};
 
 /// A message for people: what `send_notification` broadcasts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +18,14 @@ pub struct Notification {
 impl Notification {
     /// The longest message, in characters.
     pub const MAX_MESSAGE: usize = 4_096;
+
+    /// The JSON Schemas of its fields.
+    pub(crate) fn properties() -> Value {
+        json!({
+            "message": schema::text(1, Self::MAX_MESSAGE),
+            "notification_type": reference("NotificationType"),
+        })
+    }
 
     pub(crate) fn take(fields: &mut Fields) -> Option<Self> {
         let notification_type = fields.optional("notification_type", Fields::parsed);
@@ -52,6 +63,11 @@ impl NotificationType {
             Self::Error => "error",
             Self::Success => "success",
         }
+    }
+
+    /// Its JSON Schema.
+    pub fn schema() -> Value {
+        one_of(&Self::ALL.map(Self::as_str))
     }
 }
 

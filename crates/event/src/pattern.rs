@@ -2,7 +2,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::topic::{MAX_LEN, MAX_SEGMENTS, are_segments, is_reserved};
+use serde_json::{Value, json};
+
+use crate::topic::{MAX_LEN, MAX_SEGMENTS, RESERVED_SEGMENT, SEGMENT, are_segments, is_reserved};
 use crate::{ParseError, Topic};
 
 /// Which topics are meant: a topic in which `*` stands for any one segment, and
@@ -56,6 +58,21 @@ impl Pattern {
             }
         }
         topic.next().is_none()
+    }
+
+    /// Its JSON Schema.
+    pub fn schema() -> Value {
+        let between = MAX_SEGMENTS - 2;
+        let (one, own) = (
+            format!("([*]|{SEGMENT})"),
+            format!("([*]|{RESERVED_SEGMENT})"),
+        );
+        let any = format!("([*]{{2}}|{one}(/{one}){{0,{between}}}(/([*]{{2}}|{one}))?)");
+        let reserved = format!("[$]{SEGMENT}(/{own}){{0,{between}}}(/([*]{{2}}|{own}))?");
+        json!({
+            "description": "A topic in which * stands for one segment and a final ** for any rest",
+            "type": "string", "pattern": format!("^({any}|{reserved})$"), "maxLength": MAX_LEN,
+        })
     }
 }
 

@@ -1,7 +1,9 @@
 use std::str::FromStr;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::fields::whole;
+use crate::schema::{integer, one_of};
 use crate::{Invalid, ParseError};
 
 /// How urgent an event is. In JSON a number from 1 to 5; publishers may also
@@ -37,10 +39,24 @@ impl Priority {
         self as u8
     }
 
+    /// The JSON Schema of what publishers may write.
+    pub fn schema() -> Value {
+        let words = Self::ALL.map(|(_, word)| word);
+        json!({
+            "description": "How urgent it is; 3 is default",
+            "anyOf": [Self::number_schema(), one_of(&words)],
+        })
+    }
+
+    /// The JSON Schema of what receivers read.
+    pub(crate) fn number_schema() -> Value {
+        integer(Self::Min.number().into(), Self::Urgent.number().into())
+    }
+
     pub(crate) fn parse(value: Value) -> Result<Self, Invalid> {
         let named = match &value {
             Value::String(text) => text.parse().ok(),
-            value => value.as_u64().and_then(|n| n.to_string().parse().ok()),
+            value => whole(value).and_then(|n| n.to_string().parse().ok()),
         };
         named.ok_or_else(|| Invalid::value(EXPECTED))
     }
@@ -72,6 +88,7 @@ mod tests {
         };
         check(json!(1), Some(Priority::Min));
         check(json!(5), Some(Priority::Urgent));
+        check(json!(2.0), Some(Priority::Low));
         check(json!("4"), Some(Priority::High));
         check(json!("default"), Some(Priority::Default));
         for wrong in [

@@ -1,8 +1,9 @@
 use std::str::FromStr;
 
-use serde_json::{Number, Value};
+use serde_json::{Number, Value, json};
 
 use crate::fields::{Fields, integer, number, text};
+use crate::schema::{self, described, one_of, reference};
 use crate::{Invalid, ParseError, TaskId, TaskPhase, Timestamp};
 
 /// How far a long-running job is.
@@ -72,6 +73,15 @@ impl Progress {
         }
     }
 
+    /// The JSON Schemas of its fields, as publishers write them.
+    pub(crate) fn properties() -> Value {
+        let named = json!({
+            "task_id": reference("TaskId"),
+            "task_name": schema::text(1, Self::MAX_TASK_NAME),
+        });
+        schema::and(named, Parts::properties())
+    }
+
     pub(crate) fn take(fields: &mut Fields) -> Option<Self> {
         let task_id = fields.required("task_id", Fields::parsed);
         let task_name = fields.required("task_name", text(1..=Self::MAX_TASK_NAME));
@@ -102,6 +112,17 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
+    /// The JSON Schemas of its fields.
+    pub(crate) fn properties() -> Value {
+        json!({
+            "progress": {"description": "Percent", "type": "number", "minimum": 0, "maximum": 100},
+            "step": described(schema::integer(0, Progress::MAX_STEPS), "At most total_steps"),
+            "total_steps": schema::integer(1, Progress::MAX_STEPS),
+            "message": schema::text(1, Progress::MAX_MESSAGE),
+            "state": one_of(&TaskState::REPORTED.map(TaskState::as_str)),
+        })
+    }
+
     pub(crate) fn take(fields: &mut Fields) -> Self {
         let parts = Self {
             progress: fields.optional("progress", number(0.0..=100.0)),
@@ -198,6 +219,11 @@ impl TaskState {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
         }
+    }
+
+    /// Its JSON Schema.
+    pub fn schema() -> Value {
+        one_of(&Self::ALL.map(Self::as_str))
     }
 
     /// Whether nothing follows it.

@@ -1,7 +1,8 @@
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fields::{Fields, object, object_of_at_most, text};
 use crate::progress::Parts;
+use crate::schema::{self, reference};
 use crate::{
     Audience, Body, Draft, Event, Invalid, JsonObject, Progress, TaskId, TaskState, Timestamp,
     Topic,
@@ -44,6 +45,17 @@ impl Report {
         Ok(report)
     }
 
+    /// The JSON Schema of what [`Report::parse`] reads.
+    pub fn schema() -> Value {
+        let more = json!({
+            "task_name": schema::text(1, Progress::MAX_TASK_NAME),
+            "topic": reference("PublishableTopic"),
+            "audience": reference("Audience"),
+            "data": Draft::data_schema(),
+        });
+        schema::object(schema::and(Parts::properties(), more), &[])
+    }
+
     /// The event that this report makes of the task as it was.
     pub fn draft(self, task_id: TaskId, before: Option<&Task>) -> Result<Draft, Invalid> {
         let known = before.map(|task| &task.progress);
@@ -70,7 +82,12 @@ impl Report {
             message: message.or(known.filter(|_| says_nothing).map(|p| p.message.clone())),
             state: state.or((says_nothing && known.is_some()).then_some(TaskState::Running)),
         };
-        parts.check()?;
+        parts.check().map_err(|invalid| match (step, parts.step) {
+            (None, Some(known)) => {
+                Invalid::field("total_steps", format!("at least {known}, where the task is"))
+            }
+            _ => invalid,
+        })?;
         Ok(Draft {
             topic: self
                 .topic
@@ -231,6 +248,14 @@ mod tests {
         assert_eq!(said.message, "Still at it");
         let percent = next(json!({"progress": 30.5}));
         assert_eq!((percent.step, percent.progress), (None, Some(30.5)));
+        let refused = |json: Value| {
+            let draft = report(json)
+                .unwrap()
+                .draft("t".parse().unwrap(), Some(&first));
+            draft.unwrap_err().errors[0].field.clone()
+        };
+        assert_eq!(refused(json!({"total_steps": 1})), "total_steps");
+        assert_eq!(refused(json!({"step": 9})), "step");
         let end = next(json!({"state": "failed"}));
         assert_eq!((end.state, end.step), (TaskState::Failed, Some(2)));
         assert_eq!(next(json!({"step": 8})).state, TaskState::Completed);

@@ -1,5 +1,7 @@
 use serde::Serialize;
+use serde_json::{Value, json};
 
+use crate::schema::{all_of, and, integer, one_of, reference};
 use crate::{Cursor, Timestamp};
 
 /// What the server tells one connection about itself. It is no event: it has no
@@ -55,6 +57,36 @@ pub enum GapReason {
 }
 
 impl Status {
+    /// Its JSON Schema.
+    pub fn schema() -> Value {
+        let count = integer(0, u64::MAX);
+        let text = json!({"type": "string"});
+        let reason = one_of(&[GapReason::Retention, GapReason::Epoch].map(GapReason::as_str));
+        let variants = [
+            (
+                "connected",
+                json!({"connection_id": text, "client_count": count}),
+            ),
+            (
+                "gap",
+                json!({"cursor": reference("Cursor"), "reason": reason}),
+            ),
+            ("snapshot_complete", json!({"events": count})),
+            ("conflated", json!({"events": count})),
+            ("paused", json!({"max_unacknowledged": count})),
+            ("closing", json!({"reason": text})),
+        ];
+        let variants = variants.map(|(status, own)| {
+            let common = json!({
+                "type": {"const": "status"},
+                "status": {"const": status},
+                "timestamp": reference("Timestamp"),
+            });
+            all_of(and(common, own))
+        });
+        json!({"oneOf": variants})
+    }
+
     /// The status as one line of JSON, at this moment.
     pub fn to_json(&self, timestamp: Timestamp) -> String {
         #[derive(Serialize)]

@@ -2,6 +2,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
+use serde_json::{Value, json};
+
 use crate::ParseError;
 
 /// A moment in UTC, to the millisecond; RFC 3339 in JSON, such as
@@ -15,6 +17,14 @@ impl Timestamp {
         let (min, max) = (jiff::Timestamp::MIN, jiff::Timestamp::MAX);
         let within = milliseconds.clamp(min.as_millisecond(), max.as_millisecond());
         Self(jiff::Timestamp::from_millisecond(within).expect("clamped to the range"))
+    }
+
+    /// Its JSON Schema.
+    pub fn schema() -> Value {
+        json!({
+            "description": "A moment in UTC, to the millisecond",
+            "type": "string", "format": "date-time",
+        })
     }
 
     /// Milliseconds since 1970-01-01T00:00:00Z.

@@ -2,12 +2,19 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use crate::ParseError;
 
 /// The longest topic or pattern, in bytes.
 pub(crate) const MAX_LEN: usize = 255;
 /// The most segments that a topic or pattern has.
 pub(crate) const MAX_SEGMENTS: usize = 8;
+
+/// A segment, as regular expressions say it.
+pub(crate) const SEGMENT: &str = "[A-Za-z0-9._-]+";
+/// A segment of a reserved topic, after the first.
+pub(crate) const RESERVED_SEGMENT: &str = "[A-Za-z0-9._:~-]+";
 
 /// Where an event belongs: `ops/backups`.
 ///
@@ -34,6 +41,27 @@ impl Topic {
     /// The segments, from the left.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
+    }
+
+    /// Its JSON Schema.
+    pub fn schema() -> Value {
+        let more = MAX_SEGMENTS - 1;
+        let (any, reserved) = (SEGMENT, RESERVED_SEGMENT);
+        let pattern = format!("^({any}(/{any}){{0,{more}}}|[$]{any}(/{reserved}){{0,{more}}})$");
+        json!({
+            "description": "Where an event belongs; those that begin with $ are the server's own",
+            "type": "string", "pattern": pattern, "maxLength": MAX_LEN,
+        })
+    }
+
+    /// The JSON Schema of those on which others than the server may publish.
+    pub fn publishable_schema() -> Value {
+        let more = MAX_SEGMENTS - 1;
+        json!({
+            "description": "Where an event belongs",
+            "type": "string", "pattern": format!("^{SEGMENT}(/{SEGMENT}){{0,{more}}}$"),
+            "maxLength": MAX_LEN,
+        })
     }
 }
 

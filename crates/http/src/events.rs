@@ -1,13 +1,17 @@
 use axum::extract::{RawQuery, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use notification_event::ParseError;
+use notification_event::schema::{all_of, described, reference};
 use notification_hub::{EventPage, PageRequest, Start};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::http::Http;
+use crate::operation::Operation;
 use crate::problem::Problem;
-use crate::query::{Query, client, filter, start};
+use crate::query::{
+    Query, client, describe_client, describe_filter, describe_start, filter, start,
+};
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
@@ -27,8 +31,29 @@ pub(crate) async fn events(
     };
     query.finish().map_err(Problem::bad_query)?;
     let page = http.hub.page(request).await?;
-    let json = [(header::CONTENT_TYPE, "application/json")];
-    Ok((json, write(&page)).into_response())
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    Ok((headers, write(&page)).into_response())
+}
+
+pub(crate) fn describe() -> Operation {
+    let limit = json!({
+        "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT,
+    });
+    let page = all_of(json!({
+        "events": {"type": "array", "items": reference("Event"), "maxItems": MAX_LIMIT},
+        "cursor": described(reference("Cursor"), "Where to read on"),
+        "has_more": {"description": "Whether to read on now", "type": "boolean"},
+        "truncated": {
+            "description": "Whether events between the start and the first of these are gone",
+            "type": "boolean",
+        },
+    }));
+    let operation = Operation::new("readEvents", "Reads a part of the log")
+        .says("Read on with since=cursor while has_more, even if there are few events or none.");
+    describe_start(describe_client(describe_filter(operation)))
+        .query("limit", limit)
+        .answers(StatusCode::OK, "A page", page)
+        .refuses(&[503])
 }
 
 fn limit(text: &str) -> Result<usize, ParseError> {

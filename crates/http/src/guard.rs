@@ -64,10 +64,17 @@ impl GuardConfig {
         let allowed = AllowOrigin::predicate(move |origin, _| guard.allows_origin(origin, None));
         CorsLayer::new()
             .allow_origin(allowed)
-            .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
+            .allow_methods([
+                Method::GET,
+                Method::HEAD,
+                Method::POST,
+                Method::PUT,
+                Method::DELETE,
+            ])
             .allow_headers(
                 [
                     "accept",
+                    "audience",
                     "authorization",
                     "cache-control",
                     "content-type",
@@ -76,6 +83,8 @@ impl GuardConfig {
                     "mcp-name",
                     "mcp-protocol-version",
                     "mcp-session-id",
+                    "priority",
+                    "tags",
                     "title",
                     "type",
                 ]

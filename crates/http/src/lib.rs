@@ -1,36 +1,48 @@
 //! The HTTP doors: streams for browsers and curl, publishing, reading the log,
 //! health and metrics.
 //!
-//! - [`router`] is all of it: one file for each door (`stream.rs`,
-//!   `publish.rs`, `events.rs`, `health.rs`, `metrics.rs`), behind the guard
+//! - [`router`] is all of it: a list of doors (`door.rs`), each a path with what
+//!   is served there and how `/openapi.json` describes it (`operation.rs`,
+//!   `openapi.rs`). What a door does is in the file of its noun: `stream.rs`,
+//!   `publish.rs`, `events.rs`, `groups.rs`, …. All are behind the guard
 //!   (`guard.rs`) that looks at Host and Origin before anything else.
 //! - [`plain_stream`] is the event stream alone, for another crate to serve on
 //!   a path that it shares.
 //! - [`serve`] accepts connections until it is told to stop, and then lets them
 //!   finish. `wire.rs` is one of them, as far as streams need to know of it;
 //!   `peer.rs` tells peers that are gone from those that do not read.
-//! - `query.rs` reads query parameters, strictly; `problem.rs` is what every
-//!   refusal looks like.
+//! - `query.rs` reads query parameters and `path.rs` names in paths, strictly;
+//!   `problem.rs` is what every refusal looks like.
 //!
 //! Start reading at [`router`]. This is the only crate that names axum and
 //! hyper. It does not know MCP: what is served on `/mcp` is handed in.
 
 mod body;
+mod clients;
 mod confirmation;
+mod connections;
+mod door;
 mod events;
+mod groups;
 mod guard;
 mod health;
 mod http;
 mod json;
 mod lines;
+mod media_type;
 mod metrics;
+mod openapi;
+mod operation;
+mod path;
 mod peer;
 mod problem;
 mod publish;
 mod query;
+mod receipts;
 mod router;
 mod serve;
 mod stream;
+mod tasks;
 mod welcome;
 mod wire;
 

@@ -6,13 +6,17 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use notification_event::Draft;
+use notification_event::schema::{and, object, reference};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::http::{BODY_TIMEOUT, Http, MAX_BODY};
 use crate::problem::Problem;
 use crate::publish::Answer;
+
+/// What such a body, and its answer, is.
+pub(crate) const MEDIA_TYPE: &str = "application/x-ndjson";
 
 /// The most lines in one request.
 const MAX_LINES: usize = 10_000;
@@ -38,6 +42,26 @@ enum Outcome {
         answer: Answer,
     },
     Refused(Problem),
+}
+
+/// Of the lines together, each of which is one element.
+pub(crate) fn schema() -> Value {
+    let description = format!("Up to {MAX_LINES} are read");
+    json!({"description": description, "type": "array", "items": reference("Draft")})
+}
+
+/// Of the lines of the answer.
+pub(crate) fn answer_schema() -> Value {
+    let line = json!({"line": {"type": "integer", "minimum": 1}});
+    let status = json!({"status": {"enum": [200, 201]}});
+    let published = and(line.clone(), and(status, Answer::properties()));
+    let published = object(
+        published,
+        &[&["line", "status"][..], &Answer::REQUIRED].concat(),
+    );
+    let refused = and(line, Problem::properties());
+    let refused = object(refused, &[&["line"][..], &Problem::REQUIRED].concat());
+    json!({"type": "array", "items": {"oneOf": [published, refused]}})
 }
 
 /// Publishes one event for each line, and answers each as it is done.
@@ -72,7 +96,7 @@ pub(crate) fn publish(http: Http, body: Body) -> Response {
         let line = answered.recv().await?;
         Some((Ok::<_, std::convert::Infallible>(line), answered))
     });
-    let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    let headers = [(header::CONTENT_TYPE, MEDIA_TYPE)];
     (headers, Body::from_stream(lines)).into_response()
 }
 

@@ -1,10 +1,14 @@
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use serde_json::json;
 
 use crate::http::Http;
+use crate::operation::Operation;
+
+const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /metrics`: in the OpenMetrics text format, which Prometheus reads.
 pub(crate) async fn metrics(State(http): State<Http>) -> Response {
@@ -12,6 +16,15 @@ pub(crate) async fn metrics(State(http): State<Http>) -> Response {
     http.hub.metrics().register(&mut registry);
     let mut text = String::new();
     encode(&mut text, &registry).expect("a String takes whatever is written");
-    let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, format)], text).into_response()
+    ([(header::CONTENT_TYPE, FORMAT)], text).into_response()
+}
+
+pub(crate) fn describe() -> Operation {
+    let text = json!({"type": "string"});
+    Operation::new("metrics", "What Prometheus reads").answers_in(
+        FORMAT,
+        StatusCode::OK,
+        "In the OpenMetrics text format",
+        text,
+    )
 }

@@ -1,9 +1,11 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use notification_event::schema::{object, reference};
 use notification_event::{FieldError, Invalid};
 use notification_hub::{AcknowledgeError, DurableError, GroupError, PublishError, SubscribeError};
 use notification_log::LogError;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 /// A refusal, as RFC 9457 (`application/problem+json`) has it, with the fields
 /// that are to blame in `errors`.
@@ -37,6 +39,10 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
     /// Input that can be read, but makes no sense.
     pub(crate) fn unprocessable(invalid: Invalid) -> Self {
         Self::of_fields(StatusCode::UNPROCESSABLE_ENTITY, invalid)
@@ -50,6 +56,27 @@ impl Problem {
     /// A query that makes no sense.
     pub(crate) fn bad_query(invalid: Invalid) -> Self {
         Self::of_fields(StatusCode::BAD_REQUEST, invalid)
+    }
+
+    pub(crate) fn schema() -> Value {
+        object(Self::properties(), &Self::REQUIRED)
+    }
+
+    /// The members that are always there.
+    pub(crate) const REQUIRED: [&str; 4] = ["type", "title", "status", "detail"];
+
+    pub(crate) fn properties() -> Value {
+        json!({
+            "type": {"const": "about:blank"},
+            "title": {"description": "What the status means", "type": "string"},
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "detail": {"description": "What is wrong, for people", "type": "string"},
+            "errors": {
+                "description": "The fields, parameters or names that are wrong",
+                "type": "array", "items": reference("FieldError"),
+                "minItems": 1, "maxItems": Invalid::MAX_NAMED,
+            },
+        })
     }
 
     fn of_fields(status: StatusCode, invalid: Invalid) -> Self {

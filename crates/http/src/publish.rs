@@ -1,17 +1,22 @@
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use notification_event::{Audience, Cursor, Draft, EventId, Invalid, ParseError, Timestamp};
+use notification_event::schema::{described, object, reference};
+use notification_event::{
+    Audience, Cursor, Draft, EventId, Invalid, Notification, ParseError, Timestamp,
+};
 use notification_hub::{PublishError, Published};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::body::{read, read_json};
 use crate::http::Http;
-use crate::json::json;
+use crate::json::json as answer;
 use crate::lines;
+use crate::media_type::{MediaType, json_or_lines};
+use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::query::Query;
 
@@ -35,6 +40,33 @@ impl Answer {
             true => StatusCode::OK,
             false => StatusCode::CREATED,
         }
+    }
+}
+
+/// JSON Schemas.
+impl Answer {
+    pub(crate) const REQUIRED: [&str; 5] = [
+        "event_id",
+        "cursor",
+        "timestamp",
+        "subscribers",
+        "clients_away",
+    ];
+
+    pub(crate) fn schema() -> Value {
+        object(Self::properties(), &Self::REQUIRED)
+    }
+
+    pub(crate) fn properties() -> Value {
+        let count = |of: &str| json!({"description": of, "type": "integer", "minimum": 0});
+        json!({
+            "event_id": reference("EventId"),
+            "cursor": reference("Cursor"),
+            "timestamp": reference("Timestamp"),
+            "subscribers": count("Open streams it was for"),
+            "clients_away": count("Durable clients that are not connected and will get it"),
+            "duplicate": {"description": "It had been published before", "const": true},
+        })
     }
 }
 
@@ -62,7 +94,7 @@ pub(crate) async fn events(
     Query::new(query.as_deref())
         .finish()
         .map_err(Problem::bad_query)?;
-    match media_type(&headers)? {
+    match json_or_lines(&headers)? {
         MediaType::Json => {}
         MediaType::Lines => return Ok(lines::publish(http, body)),
     }
@@ -76,11 +108,43 @@ pub(crate) async fn events(
         true => StatusCode::OK,
         false => StatusCode::CREATED,
     };
-    let answer = match is_array {
-        true => json(&answers),
-        false => json(&answers.pop()),
+    let body = match is_array {
+        true => answer(&answers),
+        false => answer(&answers.pop()),
     };
-    Ok((status, answer).into_response())
+    Ok((status, body).into_response())
+}
+
+pub(crate) fn describe_events() -> Operation {
+    let one_or_more = |of: &str, max: usize| {
+        let array =
+            json!({"type": "array", "items": reference(of), "minItems": 1, "maxItems": max});
+        json!({"oneOf": [reference(of), array]})
+    };
+    let published = || one_or_more("Published", Draft::MAX_BATCH);
+    Operation::new(
+        "publishEvents",
+        "Publishes one event, or an array of them: all or none",
+    )
+    .says(
+        "Or one on each line of application/x-ndjson: each is read, committed and answered by \
+             itself, on a line of its own.",
+    )
+    .body("application/json", one_or_more("Draft", Draft::MAX_BATCH))
+    .body(lines::MEDIA_TYPE, lines::schema())
+    .answers(StatusCode::CREATED, "Committed", published())
+    .answers(
+        StatusCode::OK,
+        "All of it had been published before; or lines",
+        published(),
+    )
+    .answers_in(
+        lines::MEDIA_TYPE,
+        StatusCode::OK,
+        "All of it had been published before; or lines",
+        lines::answer_schema(),
+    )
+    .refuses(&[409, 415, 422, 503])
 }
 
 /// Names the event of an array that is to blame.
@@ -111,7 +175,7 @@ pub(crate) async fn topic(
         topic.map_err(|_| Problem::unprocessable(Invalid::field("topic", "a topic in UTF-8")))?;
     let message = String::from_utf8(read(body).await?.into())
         .map_err(|_| Problem::unprocessable(Invalid::field("message", "UTF-8 text")))?;
-    let mut event = serde_json::json!({"type": "notification", "topic": topic, "message": message});
+    let mut event = json!({"type": "notification", "topic": topic, "message": message});
     for (header, field) in [
         ("title", "title"),
         ("type", "notification_type"),
@@ -131,40 +195,40 @@ pub(crate) async fn topic(
         event["audience"] = audience.to_json().into();
     }
     let draft = Draft::parse(event).map_err(Problem::unprocessable)?;
-    let answer = Answer::from(http.hub.publish_one(draft).await?);
-    Ok((answer.status(), json(&answer)).into_response())
+    let published = Answer::from(http.hub.publish_one(draft).await?);
+    Ok((published.status(), answer(&published)).into_response())
 }
 
-/// What `POST /v1/events` takes.
-#[derive(Debug, PartialEq, Eq)]
-enum MediaType {
-    Json,
-    /// One JSON object on each line.
-    Lines,
-}
-
-/// JSON is also what curl sends when it is not told what it sends.
-fn media_type(headers: &HeaderMap) -> Result<MediaType, Problem> {
-    let Some(given) = headers.get(header::CONTENT_TYPE) else {
-        return Ok(MediaType::Json);
-    };
-    let essence = given
-        .to_str()
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default();
-    match essence.trim().to_ascii_lowercase().as_str() {
-        "application/json" | "application/x-www-form-urlencoded" => Ok(MediaType::Json),
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(MediaType::Lines),
-        other if other.starts_with("application/") && other.ends_with("+json") => {
-            Ok(MediaType::Json)
-        }
-        _ => Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Content-Type: expected application/json or application/x-ndjson",
-        )),
-    }
+pub(crate) fn describe_topic() -> Operation {
+    let name = "[A-Za-z0-9._:~-]{1,128}";
+    let names = format!("{name}(, ?{name})*");
+    let tags = json!({"type": "string", "format": "tags", "pattern": format!("^{name}(, ?{name}){{0,31}}$")});
+    let audience = json!({
+        "description": "clients=alice,bob; groups=ops",
+        "type": "string", "format": "audience",
+        "pattern": format!("^(clients={names}(; ?groups={names})?|groups={names})$"),
+    });
+    let title = json!({"type": "string", "minLength": 1, "maxLength": Draft::MAX_TITLE});
+    let message = json!({"type": "string", "minLength": 1, "maxLength": Notification::MAX_MESSAGE});
+    Operation::new(
+        "publishText",
+        "Publishes the body as the message of a notification",
+    )
+    .path(
+        "topic",
+        described(
+            reference("PublishableTopic"),
+            "Its slashes are written as they are",
+        ),
+    )
+    .header("Title", title)
+    .header("Type", reference("NotificationType"))
+    .header("Priority", reference("Priority"))
+    .header("Tags", tags)
+    .header("Audience", audience)
+    .body("text/plain", message)
+    .answers(StatusCode::CREATED, "Committed", reference("Published"))
+    .refuses(&[422, 503])
 }
 
 fn text_header(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, Problem> {
@@ -181,29 +245,4 @@ fn text_header(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, 
     let text = std::str::from_utf8(value.as_bytes());
     let expected = |_| Problem::unprocessable(Invalid::field(name.as_str(), "UTF-8 text"));
     text.map(|text| Some(text.to_owned())).map_err(expected)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_sent_is_known_by_its_media_type() {
-        let check = |given: Option<&'static str>, expected: Option<MediaType>| {
-            let mut headers = HeaderMap::new();
-            if let Some(given) = given {
-                headers.insert(header::CONTENT_TYPE, given.parse().unwrap());
-            }
-            assert_eq!(media_type(&headers).ok(), expected, "{given:?}");
-        };
-        check(None, Some(MediaType::Json));
-        check(
-            Some("application/json; charset=utf-8"),
-            Some(MediaType::Json),
-        );
-        check(Some("Application/X-NDJSON"), Some(MediaType::Lines));
-        check(Some("application/cloudevents+json"), Some(MediaType::Json));
-        check(Some("text/plain"), None);
-        check(Some(""), None);
-    }
 }

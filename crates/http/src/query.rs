@@ -1,7 +1,14 @@
 use std::str::FromStr;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use notification_event::schema::{described, reference};
 use notification_event::{ClientId, Filter, Invalid, ParseError, Timestamp};
 use notification_hub::{Start, Subscribe};
+use serde_json::json;
+
+use crate::operation::Operation;
+use crate::problem::Problem;
 
 /// The parameters of one query, each of which has to be taken by somebody: what
 /// is left over is a mistake, and mistakes are said.
@@ -76,6 +83,19 @@ impl Query {
     }
 }
 
+/// That a request has no query.
+pub(crate) struct NoQuery;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = Query::new(parts.uri.query());
+        query.finish().map_err(Problem::bad_query)?;
+        Ok(Self)
+    }
+}
+
 /// What `topic`, `type`, `name`, `min_priority` and `tag` ask for.
 pub(crate) fn filter(query: &mut Query) -> Filter {
     Filter {
@@ -87,9 +107,23 @@ pub(crate) fn filter(query: &mut Query) -> Filter {
     }
 }
 
+pub(crate) fn describe_filter(operation: Operation) -> Operation {
+    operation
+        .queries("topic", reference("Pattern"))
+        .queries("type", reference("EventType"))
+        .queries("name", reference("EventName"))
+        .query("min_priority", reference("Priority"))
+        .queries("tag", reference("Tag"))
+}
+
 /// Who `client_id` says asks.
 pub(crate) fn client(query: &mut Query) -> Option<ClientId> {
     query.one("client_id", FromStr::from_str)
+}
+
+pub(crate) fn describe_client(operation: Operation) -> Operation {
+    let who = "Who asks: what is for somebody is shown to nobody else";
+    operation.query("client_id", described(reference("ClientId"), who))
 }
 
 /// Where `since` or `last_event_id` say to begin, if one of them does.
@@ -102,6 +136,19 @@ pub(crate) fn start(query: &mut Query, now: Timestamp) -> Option<Start> {
         query.refuse("since", "either since or last_event_id, not both");
     }
     last_event_id.or(since)
+}
+
+pub(crate) fn describe_start(operation: Operation) -> Operation {
+    let ago = json!({
+        "description": "So long ago: a duration such as 10m or 2h",
+        "type": "string", "pattern": "^[0-9]{1,6}[hms]$",
+    });
+    let everything = json!({"const": "all"});
+    let since = [everything, reference("Cursor"), reference("Timestamp"), ago];
+    operation.query("since", json!({"anyOf": since})).query(
+        "last_event_id",
+        described(reference("Cursor"), "Not with since"),
+    )
 }
 
 /// Everything that a stream can be asked for.
@@ -132,6 +179,24 @@ pub(crate) fn subscribe(query: &mut Query, now: Timestamp) -> Subscribe {
         snapshot,
         ..Subscribe::default()
     }
+}
+
+pub(crate) fn describe_subscribe(operation: Operation) -> Operation {
+    let flag = |meaning: &str| json!({"description": meaning, "type": "boolean", "default": false});
+    let durable = "The client's place in the log is kept; with client_id";
+    let ack = json!({
+        "description": "What moves that place; with durable",
+        "type": "string", "enum": ["auto", "manual"], "default": "auto",
+    });
+    let max_rate = json!({
+        "description": "Events per second", "type": "number", "minimum": 0.01, "maximum": 1_000_000,
+    });
+    let snapshot = "The newest state of everything comes first; not with since or last_event_id";
+    describe_start(describe_client(describe_filter(operation)))
+        .query("durable", flag(durable))
+        .query("ack", ack)
+        .query("max_rate", max_rate)
+        .query("snapshot", flag(snapshot))
 }
 
 fn flag(text: &str) -> Result<bool, ParseError> {

@@ -6,12 +6,16 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use tower_service::Service;
 
+use crate::door::Door;
 use crate::http::Http;
 use crate::problem::Problem;
-use crate::{events, health, metrics, publish, stream, welcome};
+use crate::{
+    clients, connections, events, groups, health, metrics, openapi, publish, receipts, stream,
+    tasks, welcome,
+};
 
 /// What is served on `/mcp`, and how a request for it is refused before it gets there.
 #[derive(Clone, Debug)]
@@ -49,14 +53,9 @@ where
             }
         }
     };
-    Router::new()
-        .route("/", get(welcome::welcome))
-        .route("/v1/stream", get(stream::stream))
-        .route("/v1/events", get(events::events).post(publish::events))
-        .route("/v1/topics/{*topic}", post(publish::topic))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::metrics))
+    let doors = doors().into_iter();
+    doors
+        .fold(Router::new(), |router, door| door.open(router))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .route_service("/mcp", mcp.service)
@@ -64,6 +63,42 @@ where
         .layer(cors)
         // Outermost: before anything else, also before CORS answers an OPTIONS.
         .layer(middleware::from_fn(check))
+}
+
+/// Every door but `/mcp`, which is not ours.
+pub(crate) fn doors() -> Vec<Door> {
+    vec![
+        Door::at("/").get(welcome::welcome, welcome::describe()),
+        Door::at("/openapi.json").get(openapi::openapi, openapi::describe()),
+        Door::at("/v1/stream").get(stream::stream, stream::describe()),
+        Door::at("/v1/events")
+            .get(events::events, events::describe())
+            .post(publish::events, publish::describe_events()),
+        Door::at("/v1/events/{event_id}/receipts")
+            .get(receipts::receipts, receipts::describe_receipts()),
+        Door::at("/v1/topics/{*topic}").post(publish::topic, publish::describe_topic()),
+        Door::at("/v1/tasks").get(tasks::list, tasks::describe_list()),
+        Door::at("/v1/tasks/{task_id}")
+            .get(tasks::one, tasks::describe_one())
+            .put(tasks::report, tasks::describe_report()),
+        Door::at("/v1/clients").get(clients::list, clients::describe_list()),
+        Door::at("/v1/clients/{client_id}")
+            .get(clients::one, clients::describe_one())
+            .delete(clients::forget, clients::describe_forget()),
+        Door::at("/v1/clients/{client_id}/acks")
+            .post(receipts::acknowledge, receipts::describe_acknowledge()),
+        Door::at("/v1/groups").get(groups::list, groups::describe_list()),
+        Door::at("/v1/groups/{group}").get(groups::one, groups::describe_one()),
+        Door::at("/v1/groups/{group}/clients/{client_id}")
+            .put(groups::join, groups::describe_join())
+            .delete(groups::leave, groups::describe_leave()),
+        Door::at("/v1/connections").get(connections::list, connections::describe_list()),
+        Door::at("/v1/connections/{connection_id}")
+            .delete(connections::close, connections::describe_close()),
+        Door::at("/healthz").get(health::alive, health::describe_alive()),
+        Door::at("/readyz").get(health::ready, health::describe_ready()),
+        Door::at("/metrics").get(metrics::metrics, metrics::describe()),
+    ]
 }
 
 /// The event stream alone: `GET` and `HEAD`, on whatever path it is served.

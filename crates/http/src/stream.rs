@@ -9,14 +9,17 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
+use notification_event::schema::{object, reference};
 use notification_event::{Cursor, Status};
 use notification_hub::{Delivery, Peer, Start, Subscription, Transport};
+use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep};
 
 use crate::confirmation::Confirmation;
 use crate::http::Http;
+use crate::operation::Operation;
 use crate::problem::Problem;
-use crate::query::{Query, subscribe};
+use crate::query::{Query, describe_subscribe, subscribe};
 use crate::wire::Wire;
 
 /// How streams behave.
@@ -69,6 +72,36 @@ pub(crate) async fn stream(
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     Ok((headers, body).into_response())
+}
+
+pub(crate) fn describe() -> Operation {
+    let cursor = json!({"anyOf": [reference("Cursor"), {"const": ""}]});
+    let operation = Operation::new("stream", "Events as they are published")
+        .says("Server-sent events (WHATWG HTML, section 9.2). The first is a status, connected.");
+    describe_subscribe(operation)
+        .header("Last-Event-ID", cursor)
+        .answers_in(
+            "text/event-stream",
+            StatusCode::OK,
+            "A stream that does not end by itself",
+            reference("StreamItem"),
+        )
+        .refuses(&[406, 409, 429, 503])
+}
+
+/// Of one event of the stream.
+pub(crate) fn item_schema() -> Value {
+    let data = json!({
+        "type": "string", "contentMediaType": "application/json",
+        "contentSchema": {"oneOf": [reference("Event"), reference("Status")]},
+    });
+    let fields = json!({
+        "id": reference("Cursor"),
+        "event": {"type": "string"},
+        "retry": {"type": "integer", "minimum": 0},
+        "data": data,
+    });
+    object(fields, &["data"])
 }
 
 fn accepts_event_stream(headers: &HeaderMap) -> bool {

@@ -27,7 +27,7 @@ struct State {
     changed: HashSet<ClientId>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Durable {
     record: ClientRecord,
     /// What it was given and has not acknowledged, if it is to.
@@ -61,8 +61,8 @@ pub(crate) struct Attach<'a> {
     pub(crate) connection: Uuid,
     /// Where it begins.
     pub(crate) position: Position,
-    /// Whether the client was known when that was decided.
-    pub(crate) was_known: bool,
+    /// Where the client was kept when that was decided, if it was known.
+    pub(crate) kept: Option<Cursor>,
     pub(crate) now: Timestamp,
 }
 
@@ -73,9 +73,22 @@ pub(crate) enum Attached {
     New(ClientRecord),
     /// It was known, with this filter, and was away if this is its first connection.
     Back { former: Filter, was_away: bool },
-    /// It has become known, or was forgotten, meanwhile: begin again.
+    /// It has become known, moved on, or was forgotten meanwhile: begin again.
     Changed,
 }
+
+/// What a client is done with.
+#[derive(Clone, Debug)]
+pub(crate) enum Settle {
+    /// Events.
+    Events(Vec<Position>),
+    /// Everything up to here.
+    Through(Position),
+}
+
+/// More would be acknowledged beyond the oldest event that is not than is kept.
+#[derive(Debug)]
+pub(crate) struct TooFarAhead(pub(crate) usize);
 
 /// What is known of a durable client.
 #[derive(Clone, Debug)]
@@ -116,13 +129,13 @@ impl Clients {
             ack,
             connection,
             position,
-            was_known,
+            kept,
             now,
         } = attach;
         let mut state = self.state();
         let count = state.known.len();
         let Some(durable) = state.known.get_mut(client) else {
-            if was_known {
+            if kept.is_some() {
                 return Ok(Attached::Changed);
             }
             if count >= MAX_CLIENTS {
@@ -142,7 +155,7 @@ impl Clients {
             state.known.insert(client.clone(), durable);
             return Ok(Attached::New(record));
         };
-        if !was_known {
+        if kept != Some(durable.record.cursor) {
             return Ok(Attached::Changed);
         }
         let was_away = durable.open.is_empty();
@@ -158,6 +171,10 @@ impl Clients {
         if record.cursor.epoch != self.epoch || position < record.cursor.position {
             record.cursor = self.cursor_at(position);
             durable.acknowledged.clear();
+            durable.unacknowledged.clear();
+        }
+        if was_away {
+            // It is given again, unless that makes no sense any more.
             durable.unacknowledged.clear();
         }
         durable.open.insert(connection, position);
@@ -206,22 +223,39 @@ impl Clients {
         }
     }
 
-    /// Events are given to the client that it is to acknowledge.
-    pub(crate) fn given(&self, client: &ClientId, positions: impl Iterator<Item = Position>) {
+    /// Events are given to the client that it is to acknowledge: on this
+    /// connection, which has come as far as `through`.
+    pub(crate) fn given(
+        &self,
+        client: &ClientId,
+        connection: Uuid,
+        positions: impl Iterator<Item = Position>,
+        through: Position,
+    ) {
         let mut state = self.state();
-        if let Some(durable) = state.known.get_mut(client) {
-            let positions = positions.filter(|p| !durable.acknowledged.contains(p));
-            durable.unacknowledged.extend(positions);
+        let Some(durable) = state.known.get_mut(client) else {
+            return;
+        };
+        // Another connection may have been given them before, and they may be done with.
+        let cursor = durable.record.cursor.position;
+        let acknowledged = &durable.acknowledged;
+        let positions = positions.filter(|p| *p > cursor && !acknowledged.contains(p));
+        durable.unacknowledged.extend(positions);
+        if let Some(open) = durable.open.get_mut(&connection) {
+            *open = through.max(*open);
+        }
+        if durable.move_on(self.epoch) {
+            state.changed.insert(client.clone());
         }
     }
 
-    /// How many more events the client may be given before it acknowledges some.
-    pub(crate) fn room(&self, client: &ClientId) -> usize {
+    /// How many more events a stream of the client that is at `position` may be
+    /// given before the client acknowledges some.
+    pub(crate) fn room(&self, client: &ClientId, position: Position) -> usize {
         let state = self.state();
-        state.known.get(client).map_or(self.window, |durable| {
-            let given = durable.unacknowledged.len() + durable.acknowledged.len();
-            self.window.saturating_sub(given)
-        })
+        let durable = state.known.get(client);
+        let given = durable.map_or(0, |durable| durable.given_through(position));
+        self.window.saturating_sub(given)
     }
 
     /// The most events beyond the oldest that is not acknowledged.
@@ -229,44 +263,60 @@ impl Clients {
         self.window
     }
 
-    /// The client has acknowledged these. What is to be stored, if it is known.
-    pub(crate) fn acknowledge(
+    /// What is to be stored if the client is done with this; none if it is not known.
+    pub(crate) fn preview(
         &self,
         client: &ClientId,
-        positions: impl Iterator<Item = Position>,
+        what: &Settle,
         now: Timestamp,
-    ) -> Option<ClientRecord> {
-        let mut state = self.state();
-        let durable = state.known.get_mut(client)?;
-        for position in positions {
-            durable.unacknowledged.remove(&position);
-            if position > durable.record.cursor.position {
-                durable.acknowledged.insert(position);
-            }
+    ) -> Result<Option<ClientRecord>, TooFarAhead> {
+        let state = self.state();
+        let Some(mut durable) = state.known.get(client).cloned() else {
+            return Ok(None);
+        };
+        durable.settle(what, self.epoch, now);
+        // One that is connected is not given so many.
+        match durable.acknowledged.len() > self.window + 1 {
+            true => Err(TooFarAhead(self.window)),
+            false => Ok(Some(durable.record())),
         }
-        durable.record.seen_at = now;
-        durable.move_on(self.epoch);
-        Some(durable.record())
     }
 
-    /// The client has acknowledged everything up to `position`. What is to be
-    /// stored, if it is known.
-    pub(crate) fn acknowledge_through(
-        &self,
-        client: &ClientId,
-        position: Position,
-        now: Timestamp,
-    ) -> Option<ClientRecord> {
+    /// The client is done with this, which is stored. The connections that may
+    /// have waited for it.
+    pub(crate) fn settle(&self, client: &ClientId, what: &Settle, now: Timestamp) -> Vec<Uuid> {
         let mut state = self.state();
-        let durable = state.known.get_mut(client)?;
-        let next = position.plus(1);
-        durable.unacknowledged = durable.unacknowledged.split_off(&next);
-        durable.acknowledged = durable.acknowledged.split_off(&next);
-        if position > durable.record.cursor.position || durable.record.cursor.epoch != self.epoch {
-            durable.record.cursor = self.cursor_at(position);
+        let Some(durable) = state.known.get_mut(client) else {
+            return Vec::new();
+        };
+        let was_full = durable.given() >= self.window;
+        durable.settle(what, self.epoch, now);
+        let waiting = durable.open.keys().copied().filter(|_| was_full).collect();
+        // It may have moved on since the preview.
+        state.changed.insert(client.clone());
+        waiting
+    }
+
+    /// Events up to `floor` are gone, and cannot be acknowledged any more. The
+    /// connections that may have waited for it.
+    pub(crate) fn prune(&self, floor: Position) -> Vec<Uuid> {
+        let mut state = self.state();
+        let State { known, changed } = &mut *state;
+        let mut waiting = Vec::new();
+        for (client, durable) in known {
+            let oldest = durable.unacknowledged.first();
+            if oldest.is_none_or(|oldest| *oldest > floor) {
+                continue;
+            }
+            if durable.given() >= self.window {
+                waiting.extend(durable.open.keys());
+            }
+            durable.unacknowledged = durable.unacknowledged.split_off(&floor.plus(1));
+            if durable.move_on(self.epoch) {
+                changed.insert(client.clone());
+            }
         }
-        durable.record.seen_at = now;
-        Some(durable.record())
+        waiting
     }
 
     pub(crate) fn get(&self, client: &ClientId) -> Option<ClientStatus> {
@@ -353,15 +403,19 @@ impl Durable {
         }
     }
 
-    /// Moves the cursor as far as nothing is left to be done before it: to the
-    /// slowest of the connections, and not past what is not acknowledged.
+    /// Moves the cursor as far as nothing is left to be done before it.
     fn move_on(&mut self, epoch: Epoch) -> bool {
-        let slowest = self.open.values().min().copied();
-        let oldest = match self.record.ack {
-            AckMode::Auto => None,
-            AckMode::Manual => self.unacknowledged.first().map(|p| Position(p.0 - 1)),
+        let done = match self.record.ack {
+            // What has reached all of the connections.
+            AckMode::Auto => self.open.values().min().copied(),
+            // What was acknowledged of what was given on any of them.
+            AckMode::Manual => {
+                let oldest = self.unacknowledged.first().map(|p| Position(p.0 - 1));
+                let given = self.open.values().max().copied();
+                given.map(|given| oldest.map_or(given, |oldest| oldest.min(given)))
+            }
         };
-        let Some(done) = slowest.map(|slowest| oldest.map_or(slowest, |o| o.min(slowest))) else {
+        let Some(done) = done else {
             return false;
         };
         if epoch == self.record.cursor.epoch && done <= self.record.cursor.position {
@@ -379,6 +433,52 @@ impl Durable {
         ClientRecord {
             acknowledged: self.acknowledged.iter().copied().collect(),
             ..self.record.clone()
+        }
+    }
+
+    /// How many events it was given from the oldest on that is not acknowledged.
+    fn given(&self) -> usize {
+        self.given_through(Position(u64::MAX))
+    }
+
+    /// The same, for a stream that is at `position`: what follows that it is
+    /// given again. Nothing, if it was given nothing that it could acknowledge.
+    fn given_through(&self, position: Position) -> usize {
+        let has_it_all = self.unacknowledged.last().is_none_or(|p| *p <= position);
+        let unacknowledged = match has_it_all {
+            true => self.unacknowledged.len(),
+            false => self.unacknowledged.range(..=position).count(),
+        };
+        match unacknowledged {
+            0 => 0,
+            _ => unacknowledged + self.acknowledged.len(),
+        }
+    }
+
+    fn settle(&mut self, what: &Settle, epoch: Epoch, now: Timestamp) {
+        self.record.seen_at = now;
+        match what {
+            // Its place follows what is written to it.
+            Settle::Events(_) if self.record.ack == AckMode::Auto => {}
+            Settle::Events(positions) => {
+                for position in positions {
+                    self.unacknowledged.remove(position);
+                    if *position > self.record.cursor.position {
+                        self.acknowledged.insert(*position);
+                    }
+                }
+                self.move_on(epoch);
+            }
+            Settle::Through(position) => {
+                let next = position.plus(1);
+                self.unacknowledged = self.unacknowledged.split_off(&next);
+                self.acknowledged = self.acknowledged.split_off(&next);
+                let position = *position;
+                if position > self.record.cursor.position || self.record.cursor.epoch != epoch {
+                    self.record.cursor = Cursor { epoch, position };
+                }
+                self.move_on(epoch);
+            }
         }
     }
 
@@ -421,14 +521,14 @@ mod tests {
 
         fn attach(&self, ack: AckMode, position: u64) -> Uuid {
             let connection = Uuid::new_v4();
-            let was_known = self.clients.cursor(&self.alice).is_some();
+            let kept = self.clients.cursor(&self.alice);
             let attached = self.clients.attach(Attach {
                 client: &self.alice,
                 filter: &Filter::default(),
                 ack,
                 connection,
                 position: Position(position),
-                was_known,
+                kept,
                 now: Timestamp::from_millis(0),
             });
             assert!(!matches!(attached.unwrap(), Attached::Changed));
@@ -441,20 +541,29 @@ mod tests {
             self.cursor()
         }
 
-        fn give(&self, positions: &[u64]) {
+        fn give(&self, connection: Uuid, positions: &[u64]) {
+            let through = Position(positions[positions.len() - 1]);
+            let positions = positions.iter().map(|p| Position(*p));
             self.clients
-                .given(&self.alice, positions.iter().map(|p| Position(*p)));
+                .given(&self.alice, connection, positions, through);
+        }
+
+        fn room(&self, position: u64) -> usize {
+            self.clients.room(&self.alice, Position(position))
         }
 
         fn acknowledge(&self, positions: &[u64]) -> (u64, Vec<u64>) {
-            let positions = positions.iter().map(|p| Position(*p));
-            let now = Timestamp::from_millis(0);
-            let record = self
-                .clients
-                .acknowledge(&self.alice, positions, now)
-                .unwrap();
+            let positions = positions.iter().map(|p| Position(*p)).collect();
+            let record = self.settle(&Settle::Events(positions));
             let beyond = record.acknowledged.iter().map(|p| p.0).collect();
             (record.cursor.position.0, beyond)
+        }
+
+        fn settle(&self, what: &Settle) -> ClientRecord {
+            let now = Timestamp::from_millis(0);
+            let record = self.clients.preview(&self.alice, what, now).unwrap();
+            self.clients.settle(&self.alice, what, now);
+            record.unwrap()
         }
 
         fn detach(&self, connection: Uuid) -> u64 {
@@ -483,11 +592,11 @@ mod tests {
     fn what_is_not_acknowledged_holds_the_place() {
         let story = Story::new();
         let connection = story.attach(AckMode::Manual, 0);
-        story.give(&[2, 4, 6]);
+        story.give(connection, &[2, 4, 6]);
         assert_eq!(story.confirm(connection, 7), 1);
         assert_eq!(story.acknowledge(&[4]), (1, vec![4]));
         assert_eq!(story.acknowledge(&[2]), (5, vec![]));
-        assert_eq!(story.clients.room(&story.alice), 9);
+        assert_eq!(story.room(7), 9);
         assert_eq!(story.detach(connection), 5);
         assert_eq!(story.acknowledge(&[6]), (5, vec![6]));
         let again = story.attach(AckMode::Manual, 5);
@@ -495,17 +604,58 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_again_takes_no_room_twice() {
+        let story = Story::new();
+        let first = story.attach(AckMode::Manual, 0);
+        story.give(first, &[1, 2, 3, 4]);
+        let second = story.attach(AckMode::Manual, 0);
+        assert_eq!((story.room(0), story.room(2), story.room(4)), (10, 8, 6));
+        assert_eq!(story.acknowledge(&[1, 2, 4]), (2, vec![4]));
+        assert_eq!((story.room(2), story.room(4)), (10, 8));
+        assert_eq!(story.acknowledge(&[3]), (4, vec![]));
+        // The second is given them late.
+        story.give(second, &[1, 2, 3, 4]);
+        assert_eq!((story.room(4), story.cursor()), (10, 4));
+        story.give(first, &[5]);
+        story.detach(first);
+        story.detach(second);
+        story.attach(AckMode::Manual, 4);
+        assert_eq!(story.room(5), 10, "it was not given this time");
+    }
+
+    #[test]
     fn acknowledging_a_cursor_settles_all_before_it() {
         let story = Story::new();
         let connection = story.attach(AckMode::Manual, 0);
-        story.give(&[2, 4, 6]);
+        story.give(connection, &[2, 4, 6]);
         story.confirm(connection, 7);
-        let now = Timestamp::from_millis(0);
-        let record = story
-            .clients
-            .acknowledge_through(&story.alice, Position(4), now);
-        assert_eq!(record.unwrap().cursor.position, Position(4));
+        let record = story.settle(&Settle::Through(Position(4)));
+        assert_eq!(
+            record.cursor.position,
+            Position(5),
+            "nothing is owed before 6"
+        );
         assert_eq!(story.confirm(connection, 8), 5);
+    }
+
+    #[test]
+    fn what_is_kept_beyond_the_oldest_that_is_owed_is_bounded() {
+        let story = Story::new();
+        let connection = story.attach(AckMode::Manual, 0);
+        story.detach(connection);
+        let ahead: Vec<_> = (2..=12).collect();
+        assert_eq!(story.acknowledge(&ahead), (0, ahead));
+        let now = Timestamp::from_millis(0);
+        let more = Settle::Events(vec![Position(13)]);
+        assert!(story.clients.preview(&story.alice, &more, now).is_err());
+    }
+
+    #[test]
+    fn acknowledging_does_not_move_a_place_that_follows_what_is_written() {
+        let story = Story::new();
+        let connection = story.attach(AckMode::Auto, 0);
+        assert_eq!(story.acknowledge(&[1, 2]), (0, vec![]));
+        assert_eq!(story.confirm(connection, 1), 1);
     }
 
     #[test]
@@ -523,7 +673,7 @@ mod tests {
                 ack: AckMode::Auto,
                 connection: Uuid::new_v4(),
                 position: Position(3),
-                was_known: true,
+                kept: story.clients.cursor(&story.alice),
                 now: Timestamp::from_millis(0),
             })
         };

@@ -21,6 +21,8 @@ struct Ring {
     /// Every frame after this position that the cohort wants is in `frames`.
     complete_after: Position,
     frames: VecDeque<Arc<Frame>>,
+    /// The newest frame that was offered and wanted, whether or not it is in `frames`.
+    offered: Position,
     /// There are frames of which the subscribers have not been told.
     to_wake: bool,
     subscribers: usize,
@@ -49,6 +51,7 @@ impl Cohort {
             ring: Mutex::new(Ring {
                 complete_after: head,
                 frames: VecDeque::new(),
+                offered: head,
                 to_wake: false,
                 subscribers: 0,
                 clients: HashMap::new(),
@@ -108,13 +111,10 @@ impl Cohort {
         }
         let mut ring = self.ring();
         // Two patterns of one filter may find the same frame.
-        let has_it = ring
-            .frames
-            .back()
-            .is_some_and(|newest| newest.position >= frame.position);
-        if has_it {
+        if ring.offered >= frame.position {
             return None;
         }
+        ring.offered = frame.position;
         let (subscribers, away) = match recipients {
             None => (ring.subscribers, ring.away.len()),
             Some(recipients) => ring.count(recipients),

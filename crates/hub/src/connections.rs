@@ -1,10 +1,10 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use notification_event::{ClientId, Filter, Position, Timestamp};
+use notification_event::{ClientId, EventId, Filter, Position, Timestamp};
 use notification_log::AckMode;
 use uuid::Uuid;
 
@@ -16,8 +16,14 @@ use crate::{Metrics, Rate};
 #[derive(Debug)]
 pub(crate) struct Connections {
     // A std mutex: held to add, remove and look through, never across an await.
-    open: Mutex<HashMap<Uuid, Arc<Connection>>>,
+    open: Mutex<Open>,
     metrics: Metrics,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    by_id: HashMap<Uuid, Arc<Connection>>,
+    by_client: HashMap<ClientId, Vec<Arc<Connection>>>,
 }
 
 /// What is known of one open stream while its reader is busy, or does not read.
@@ -31,6 +37,9 @@ pub(crate) struct Connection {
     sent: AtomicU64,
     conflated: AtomicU64,
     closed: AtomicBool,
+    /// What its client was given and is asked to acknowledge, and has not been
+    /// confirmed to have reached it. In order.
+    unconfirmed: Mutex<VecDeque<(Position, EventId)>>,
 }
 
 /// Whose a stream is, and on what terms it was opened.
@@ -137,14 +146,31 @@ impl Connections {
             sent: AtomicU64::new(0),
             conflated: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            unconfirmed: Mutex::default(),
         });
-        self.open().insert(connection.id, connection.clone());
+        let mut open = self.open();
+        open.by_id.insert(connection.id, connection.clone());
+        if let Some(client) = &connection.of.client {
+            let of_client = open.by_client.entry(client.clone()).or_default();
+            of_client.push(connection.clone());
+        }
+        drop(open);
         self.metrics.connections.inc();
         connection
     }
 
     pub(crate) fn remove(&self, connection: &Connection) {
-        self.open().remove(&connection.id);
+        let mut open = self.open();
+        open.by_id.remove(&connection.id);
+        if let Some(client) = &connection.of.client
+            && let Some(of_client) = open.by_client.get_mut(client)
+        {
+            of_client.retain(|other| other.id != connection.id);
+            if of_client.is_empty() {
+                open.by_client.remove(client);
+            }
+        }
+        drop(open);
         self.metrics.connections.dec();
         if connection
             .pace
@@ -156,30 +182,42 @@ impl Connections {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.open().len()
+        self.open().by_id.len()
     }
 
     /// Every stream, the oldest first.
     pub(crate) fn list(&self, head: Position) -> Vec<ConnectionStatus> {
-        let open: Vec<_> = self.open().values().cloned().collect();
+        let open: Vec<_> = self.open().by_id.values().cloned().collect();
         let mut list: Vec<_> = open.iter().map(|c| c.status(head)).collect();
         list.sort_by_key(|status| (status.since, status.id));
         list
     }
 
-    /// The streams of one client.
-    pub(crate) fn of(&self, client: &ClientId) -> Vec<Arc<Connection>> {
-        let open = self.open();
-        let of = open
-            .values()
-            .filter(|c| c.of.client.as_ref() == Some(client));
-        of.cloned().collect()
+    /// The events up to and including `position` that a client was given and is
+    /// asked to acknowledge, and that have not been confirmed to have reached it.
+    pub(crate) fn unconfirmed(&self, client: &ClientId, position: Position) -> Vec<EventId> {
+        let of_client = self.open().by_client.get(client).cloned();
+        let mut events = Vec::new();
+        for connection in of_client.into_iter().flatten() {
+            let unconfirmed = connection.asking();
+            let given = unconfirmed.iter().take_while(|(p, _)| *p <= position);
+            events.extend(given.map(|(_, event)| event.clone()));
+        }
+        events
+    }
+
+    /// Has a stream look again at what it waits for, and those that ask for the same.
+    pub(crate) fn wake(&self, id: Uuid) {
+        let connection = self.open().by_id.get(&id).cloned();
+        if let Some(connection) = connection {
+            connection.wake();
+        }
     }
 
     /// Tells a stream to end, if there is one with this id, and what to do
     /// should it not: who does not read does not hear it either.
     pub(crate) fn close(&self, id: Uuid) -> Option<Arc<Connection>> {
-        let connection = self.open().get(&id).cloned()?;
+        let connection = self.open().by_id.get(&id).cloned()?;
         connection.close();
         Some(connection)
     }
@@ -187,7 +225,7 @@ impl Connections {
     /// Finds the readers that have fallen behind without noticing it, because
     /// they do not read.
     pub(crate) fn look_for_slow_readers(&self) {
-        for connection in self.open().values() {
+        for connection in self.open().by_id.values() {
             if connection.cohort.is_past(connection.position()) {
                 self.fell_behind(connection);
             }
@@ -228,10 +266,10 @@ impl Connections {
 
     /// Whether a stream is still open.
     pub(crate) fn is_open(&self, id: Uuid) -> bool {
-        self.open().contains_key(&id)
+        self.open().by_id.contains_key(&id)
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Connection>>> {
+    fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().expect("no holder panics")
     }
 }
@@ -241,8 +279,7 @@ impl Connection {
         self.position.store(position.0, Ordering::Relaxed);
     }
 
-    /// Has the reader look again at what it waits for.
-    pub(crate) fn wake(&self) {
+    fn wake(&self) {
         self.cohort.wake_all();
     }
 
@@ -261,6 +298,27 @@ impl Connection {
     /// Whether it was told to end.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Takes note of events that its client was given and is asked to acknowledge.
+    pub(crate) fn unconfirmed(&self, events: impl Iterator<Item = (Position, EventId)>) {
+        self.asking().extend(events);
+    }
+
+    /// Whether there are any that have not been confirmed to have reached it.
+    pub(crate) fn has_unconfirmed(&self) -> bool {
+        !self.asking().is_empty()
+    }
+
+    /// Those up to and including `position` have reached it.
+    pub(crate) fn confirmed(&self, position: Position) -> Vec<EventId> {
+        let mut asking = self.asking();
+        let reached = asking.partition_point(|(p, _)| *p <= position);
+        asking.drain(..reached).map(|(_, event)| event).collect()
+    }
+
+    fn asking(&self) -> MutexGuard<'_, VecDeque<(Position, EventId)>> {
+        self.unconfirmed.lock().expect("no holder panics")
     }
 
     fn position(&self) -> Position {

@@ -158,6 +158,11 @@ impl FanOut {
         }
     }
 
+    /// What follows this position is in memory.
+    pub(crate) fn oldest(&self) -> Position {
+        self.state().tail.oldest()
+    }
+
     /// Reads what follows `position` from memory, if it goes back that far.
     pub(crate) fn read_tail(&self, position: Position, limit: usize) -> Option<Vec<Arc<Frame>>> {
         self.state().tail.read(position, limit)

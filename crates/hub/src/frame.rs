@@ -2,7 +2,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use notification_event::{Cursor, Epoch, Head, Position};
+use notification_event::{Collapse, Cursor, Epoch, Filter, Head, Position, TaskPhase};
 use notification_log::Entry;
 
 /// An event as it is written to receivers: made once, shared by all of them.
@@ -76,7 +76,29 @@ impl Frame {
         self.is_superseded.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_superseded(&self) -> bool {
-        self.is_superseded.load(Ordering::Relaxed)
+    /// Whether a newer event goes in its place to a subscriber with this filter,
+    /// which is above its rate or not, and why.
+    ///
+    /// Only topic, key and audience of the newer event are known to be the same.
+    /// Where a filter might not let it through, it takes nobody's place.
+    pub(crate) fn replaced_for(
+        &self,
+        filter: &Filter,
+        is_above_rate: bool,
+    ) -> Option<&'static str> {
+        if !self.is_superseded.load(Ordering::Relaxed) {
+            return None;
+        }
+        let wants_newer = filter.min_priority.is_none() && filter.tags.is_empty();
+        let wants_any = wants_newer && filter.types.is_empty() && filter.names.is_empty();
+        match self.head.collapse {
+            Some(Collapse::Key(_)) if wants_any => Some("key"),
+            // Reports of a task are all of one type, and have no name.
+            Some(Collapse::Task {
+                phase: TaskPhase::Underway,
+                ..
+            }) if is_above_rate && wants_newer => Some("rate"),
+            _ => None,
+        }
     }
 }

@@ -3,8 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use notification_event::{
-    ClientId, Collapse, Cursor, Draft, EventId, Filter, GroupName, Report, TaskId, TaskState,
-    Timestamp,
+    ClientId, Cursor, Draft, EventId, Filter, GroupName, Report, TaskId, TaskState, Timestamp,
 };
 use notification_log::{AckMode, Bounds, Change, Commit, EventLog, LogError, Retention};
 use tokio::sync::mpsc;
@@ -184,12 +183,11 @@ impl Hub {
         };
         let (publisher, publishing) = Publisher::new(worker, closing.clone());
         let (announcements, announced) = mpsc::unbounded_channel();
-        let (notes, noted) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             epoch: bounds.epoch,
             connections: Connections::new(metrics.clone()),
             presence: Presence::new(config.leave_after, announcements),
-            receipts: Receipts::new(notes),
+            receipts: Receipts::default(),
             log,
             fan_out,
             groups,
@@ -208,8 +206,8 @@ impl Hub {
         workers.spawn(keeper::keep(shared.clone(), closing.clone()));
         let announcing = announce(shared.clone(), announced);
         workers.spawn(closing.clone().run_until_cancelled_owned(announcing));
-        let noting = receipts::note_deliveries(shared.clone(), noted);
-        workers.spawn(closing.run_until_cancelled_owned(noting));
+        let storing = receipts::store_deliveries(shared.clone());
+        workers.spawn(closing.run_until_cancelled_owned(storing));
         Ok(Self { shared })
     }
 
@@ -289,7 +287,7 @@ impl Hub {
                 ack,
                 connection: id,
                 position,
-                was_known: kept.is_some(),
+                kept,
                 now: of.since,
             })
         });
@@ -424,8 +422,7 @@ impl Hub {
         let page = self.page(request).await?;
         let acknowledged = &status.record.acknowledged;
         let is_open = |frame: &&Arc<Frame>| {
-            let is_replaced = matches!(frame.head.collapse, Some(Collapse::Key(_)));
-            !(is_replaced && frame.is_superseded())
+            frame.replaced_for(&status.record.filter, false).is_none()
                 && acknowledged.binary_search(&frame.position).is_err()
         };
         Ok((page.frames.iter().filter(is_open).count(), page.has_more))
@@ -466,9 +463,18 @@ impl Hub {
 
     /// Publishes what a job says of itself.
     pub async fn report(&self, task: TaskId, report: Report) -> Result<Published, PublishError> {
-        let draft = self.shared.tasks.draft(task, report);
-        let draft = draft.map_err(|invalid| PublishError::Invalid { index: 0, invalid })?;
-        self.publish_one(draft).await
+        let tasks = &self.shared.tasks;
+        let newest = || tasks.get(&task).map(|status| status.cursor);
+        loop {
+            let before = newest();
+            let draft = tasks.draft(task.clone(), report.clone())?;
+            match self.publish_one(draft).await {
+                // What it does not say was taken from a report that is not the
+                // newest any more. Each time round another was published.
+                Err(PublishError::Conflict { .. }) if newest() != before => {}
+                result => return result,
+            }
+        }
     }
 
     /// The tasks that are wanted, the most recently updated first.
@@ -490,6 +496,11 @@ impl Hub {
     pub fn task(&self, id: &TaskId, client: Option<&ClientId>) -> Option<TaskStatus> {
         let status = self.shared.tasks.get(id);
         status.filter(|status| status.is_for(client, &self.shared.groups))
+    }
+
+    /// Whether a task has reported, whoever may know of it.
+    pub fn knows_task(&self, id: &TaskId) -> bool {
+        self.shared.tasks.get(id).is_some()
     }
 
     /// How many streams are open.

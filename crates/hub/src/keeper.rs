@@ -70,7 +70,12 @@ async fn prune(hub: &Shared, closing: &CancellationToken) -> Result<(), LogError
         tracing::debug!(pruned, "retention removed events");
     }
     if is_pruned {
-        hub.groups.prune(hub.log.bounds().floor);
+        // Memory may still have what the log has not.
+        let oldest = hub.log.bounds().floor.min(hub.fan_out.oldest());
+        hub.groups.prune(oldest);
+        for connection in hub.clients.prune(hub.log.bounds().floor) {
+            hub.connections.wake(connection);
+        }
     }
     Ok(())
 }
@@ -99,16 +104,17 @@ async fn keep_records(hub: &Arc<Shared>) -> Result<(), PublishError> {
 }
 
 /// Stores what has changed of durable clients.
-pub(crate) async fn store_clients(hub: &Shared) -> Result<(), PublishError> {
+async fn store_clients(hub: &Shared) -> Result<(), PublishError> {
+    /// How many are stored at once: few enough that publishers do not notice.
+    const AT_ONCE: usize = 500;
     let changes = hub.clients.take_changes();
-    if changes.is_empty() {
-        return Ok(());
+    for (index, some) in changes.chunks(AT_ONCE).enumerate() {
+        if let Err(error) = hub.publish(Vec::new(), some.to_vec()).await {
+            hub.clients.give_back_changes(&changes[index * AT_ONCE..]);
+            return Err(error);
+        }
     }
-    let stored = hub.publish(Vec::new(), changes.clone()).await;
-    if stored.is_err() {
-        hub.clients.give_back_changes(&changes);
-    }
-    stored.map(drop)
+    Ok(())
 }
 
 async fn forget_clients(hub: &Shared) -> Result<(), PublishError> {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use notification_event::{
-    Cursor, EncodedEvent, EventId, Invalid, Position, Task, TaskId, Timestamp,
+    ClientId, Cursor, EncodedEvent, EventId, Invalid, Position, Task, TaskId, Timestamp,
 };
 use notification_log::{Change, Commit, Entry, EventLog, LogError};
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +24,9 @@ const QUEUE: usize = 1_024;
 /// wait for all that come after.
 const MAX_COMMIT_EVENTS: usize = 4_096;
 const MAX_COMMIT_BYTES: usize = 4 << 20;
+
+/// How many receipts one request may ask for: each is a row of its own.
+const MAX_RECEIPTS: usize = 10_000;
 
 /// Why events were not published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -161,10 +164,11 @@ impl Worker {
             Ok(known) => Plan::new(known, &self.groups, &self.tasks),
             Err(error) => return batch.refuse(&error.into()),
         };
+        let mut refused = Refused::default();
         for request in batch.requests {
             match plan.add(request.events, request.changes) {
                 Ok(outcomes) => answers.push((outcomes, request.queued_at, request.answer)),
-                Err(error) => drop(request.answer.send(Err(error))),
+                Err(error) => refused.0.push((request.answer, error)),
             }
         }
         let Plan {
@@ -313,6 +317,20 @@ impl Worker {
     }
 }
 
+/// Requests that are against what is in the same commit, perhaps. They are
+/// answered when this is dropped, after the commit, so that whoever looks then
+/// sees what they are against.
+#[derive(Default)]
+struct Refused(Vec<(Answer, PublishError)>);
+
+impl Drop for Refused {
+    fn drop(&mut self) {
+        for (answer, error) in self.0.drain(..) {
+            let _ = answer.send(Err(error));
+        }
+    }
+}
+
 /// What goes into one commit.
 struct Batch {
     requests: Vec<Request>,
@@ -444,19 +462,31 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        self.commit.changes.extend(changes);
-        let asking = self.commit.events[added..].iter();
-        let expected = asking
-            .filter(|event| event.head.require_ack)
-            .filter_map(|event| {
-                let audience = event.head.audience.as_ref()?;
-                Some(Change::Expect {
-                    event: event.head.id.clone(),
-                    clients: self.groups.recipients(audience).into_iter().collect(),
-                })
+        let expected = self.expected_since(added);
+        let receipts: usize = expected.iter().map(|(_, clients)| clients.len()).sum();
+        if receipts > MAX_RECEIPTS {
+            self.take_back(added, before);
+            let expected = format!("at most {MAX_RECEIPTS} clients in all that are to acknowledge");
+            return Err(PublishError::Invalid {
+                index: 0,
+                invalid: Invalid::field("require_ack", expected),
             });
-        self.commit.changes.extend(expected);
+        }
+        self.commit.changes.extend(changes);
+        let expect = |(event, clients)| Change::Expect { event, clients };
+        self.commit.changes.extend(expected.into_iter().map(expect));
         Ok(outcomes)
+    }
+
+    /// Who is to acknowledge the events from `added` on.
+    fn expected_since(&self, added: usize) -> Vec<(EventId, Vec<ClientId>)> {
+        let events = self.commit.events[added..].iter();
+        let asking = events.filter(|event| event.head.require_ack);
+        let expected = asking.filter_map(|event| {
+            let recipients = self.groups.recipients(event.head.audience.as_ref()?);
+            Some((event.head.id.clone(), recipients.into_iter().collect()))
+        });
+        expected.collect()
     }
 
     fn add_event(&mut self, event: EncodedEvent, task: Option<Task>) -> Result<Outcome, Invalid> {

@@ -6,9 +6,10 @@ use notification_event::{
     Application, Body, ClientId, Cursor, Draft, EventId, Invalid, JsonObject, Timestamp,
 };
 use notification_log::{AckMode, Change, Entry, LogError, Receipt};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Notify};
 
 use crate::PublishError;
+use crate::clients::{Settle, TooFarAhead};
 use crate::metrics::ReceiptLabel;
 use crate::shared::Shared;
 
@@ -19,14 +20,15 @@ const BATCH: usize = 500;
 pub(crate) const MAX_EVENTS: usize = 1_000;
 
 /// Notes who has got, and who has acknowledged, the events that ask for it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Receipts {
     /// Unbounded: there is one note for each delivery of an event that asks for
     /// it, and a stream cannot wait for a commit after each.
-    notes: mpsc::UnboundedSender<Delivered>,
-    /// Held from looking what is noted until the news of it is committed, so
-    /// that nothing is told twice.
-    noting: Mutex<()>,
+    notes: std::sync::Mutex<Vec<Delivered>>,
+    noted: Notify,
+    /// Held from looking what is stored until the news of it is, so that nothing
+    /// is told twice.
+    storing: Mutex<()>,
 }
 
 /// An event that asks for acknowledgement has reached a client.
@@ -81,39 +83,40 @@ pub struct EventReceipts {
 }
 
 impl Receipts {
-    /// What it is told goes to `notes`, for [`note_deliveries`].
-    pub(crate) fn new(notes: mpsc::UnboundedSender<Delivered>) -> Self {
-        Self {
-            notes,
-            noting: Mutex::new(()),
-        }
-    }
-
     pub(crate) fn delivered(&self, delivered: Delivered) {
-        // A hub that has closed notes nothing more.
-        let _ = self.notes.send(delivered);
+        self.notes().push(delivered);
+        self.noted.notify_one();
+    }
+
+    fn notes(&self) -> std::sync::MutexGuard<'_, Vec<Delivered>> {
+        self.notes.lock().expect("no holder panics")
     }
 }
 
-/// Notes deliveries until there are no more.
-pub(crate) async fn note_deliveries(
-    hub: Arc<Shared>,
-    mut notes: mpsc::UnboundedReceiver<Delivered>,
-) {
-    let mut batch = Vec::new();
-    while notes.recv_many(&mut batch, BATCH).await > 0 {
-        let delivered: HashSet<_> = batch.drain(..).collect();
-        if let Err(error) = note(&hub, delivered).await {
-            tracing::warn!(%error, "receipts of deliveries could not be noted");
+/// Stores deliveries as they are noted.
+pub(crate) async fn store_deliveries(hub: Arc<Shared>) {
+    loop {
+        hub.receipts.noted.notified().await;
+        let _storing = hub.receipts.storing.lock().await;
+        store_notes(&hub).await;
+    }
+}
+
+/// Stores what is noted by now. Only by who is storing.
+async fn store_notes(hub: &Shared) {
+    let notes = std::mem::take(&mut *hub.receipts.notes());
+    for batch in notes.chunks(BATCH) {
+        if let Err(error) = store(hub, batch).await {
+            let lost = batch.len();
+            tracing::warn!(%error, lost, "receipts of deliveries could not be stored");
         }
     }
 }
 
-async fn note(hub: &Shared, delivered: HashSet<Delivered>) -> Result<(), PublishError> {
-    let _noting = hub.receipts.noting.lock().await;
-    let mut of_event: HashMap<EventId, Vec<ClientId>> = HashMap::new();
-    for Delivered { event, client } in delivered {
-        of_event.entry(event).or_default().push(client);
+async fn store(hub: &Shared, delivered: &[Delivered]) -> Result<(), PublishError> {
+    let mut of_event: HashMap<EventId, HashSet<ClientId>> = HashMap::new();
+    for Delivered { event, client } in delivered.iter().cloned() {
+        of_event.entry(event).or_default().insert(client);
     }
     let (mut changes, mut news) = (Vec::new(), Vec::new());
     for (event, clients) in of_event {
@@ -140,33 +143,40 @@ pub(crate) async fn acknowledge(
     client: &ClientId,
     what: Acknowledge,
 ) -> Result<Acknowledged, AcknowledgeError> {
-    let _noting = hub.receipts.noting.lock().await;
     let now = now();
-    let (record, asking) = match what {
+    let _storing = hub.receipts.storing.lock().await;
+    store_notes(hub).await;
+    let (settle, asking) = match what {
         Acknowledge::Through(cursor) => {
-            if cursor.epoch != hub.epoch || cursor.position > hub.fan_out.head() {
+            if cursor.epoch != hub.epoch || cursor.position > hub.log.bounds().head {
                 let expected = "a cursor of this server's log that was given to a client";
                 return Err(Invalid::field("cursor", expected).into());
             }
-            let log = &hub.log;
-            let asking = log.unacknowledged(client.clone(), cursor.position).await?;
-            let clients = &hub.clients;
-            (
-                clients.acknowledge_through(client, cursor.position, now),
-                asking,
-            )
+            let through = cursor.position;
+            let mut asking = hub.log.unacknowledged(client.clone(), through).await?;
+            let given = hub.connections.unconfirmed(client, through);
+            for event in given {
+                if !asking.contains(&event) {
+                    asking.push(event);
+                }
+            }
+            (Settle::Through(through), asking)
         }
         Acknowledge::Events(ids) => {
             let entries = find(hub, client, &ids).await?;
             let asking = entries.iter().filter(|entry| entry.event.head.require_ack);
             let asking: Vec<_> = asking.map(|entry| entry.event.head.id.clone()).collect();
             let positions = entries.iter().map(|entry| entry.position);
-            (hub.clients.acknowledge(client, positions, now), asking)
+            (Settle::Events(positions.collect()), asking)
         }
     };
-    for connection in hub.connections.of(client) {
-        connection.wake();
-    }
+    let record = hub.clients.preview(client, &settle, now);
+    let record = record.map_err(|TooFarAhead(window)| {
+        let expected = format!(
+            "at most {window} events beyond the oldest that is not acknowledged, or a cursor"
+        );
+        Invalid::field("event_ids", expected)
+    })?;
     let cursor = record.as_ref().map(|record| record.cursor);
     let (mut changes, mut news) = (Vec::new(), Vec::new());
     for event in asking {
@@ -185,6 +195,9 @@ pub(crate) async fn acknowledge(
     let receipts = changes.len();
     changes.extend(record.map(Change::SaveClient));
     commit(hub, "acknowledged", news, changes).await?;
+    for connection in hub.clients.settle(client, &settle, now) {
+        hub.connections.wake(connection);
+    }
     Ok(Acknowledged { receipts, cursor })
 }
 
@@ -212,6 +225,8 @@ async fn find(
         });
         let field = format!("event_ids[{index}]");
         match its {
+            // Named twice, acknowledged once.
+            Some(entry) if entries.iter().any(|e: &Entry| e.position == entry.position) => {}
             Some(entry) if is_manual || entry.event.head.require_ack => entries.push(entry),
             Some(_) => refusals.push(Invalid::field(
                 field,

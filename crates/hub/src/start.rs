@@ -98,7 +98,7 @@ mod tests {
     use std::sync::Arc;
 
     use notification_event::{Draft, Epoch, Event};
-    use notification_log::{MemoryLog, Retention};
+    use notification_log::{Commit, MemoryLog, Retention};
     use serde_json::json;
 
     use super::*;
@@ -133,7 +133,11 @@ mod tests {
         for second in 1..=10 {
             let draft = Draft::parse(json!({"type": "event", "name": "n"})).unwrap();
             let event = Event::new(draft, at(second)).encode();
-            log.append(Arc::new([event]), at(second)).await.unwrap();
+            let commit = Commit {
+                events: vec![event],
+                ..Commit::default()
+            };
+            log.append(Arc::new(commit), at(second)).await.unwrap();
         }
         let keep = Retention {
             max_events: Some(6),

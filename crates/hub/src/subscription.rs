@@ -1,10 +1,8 @@
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use notification_event::{
-    ClientId, Collapse, Cursor, EventId, GapReason, Position, TaskPhase, Timestamp,
-};
+use notification_event::{ClientId, Collapse, Cursor, GapReason, Position, TaskPhase, Timestamp};
 use notification_log::{AckMode, LogError, PageLimit};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -51,9 +49,6 @@ pub struct Subscription {
     snapshot: Option<Snapshot>,
     /// What the client had acknowledged beyond its cursor when it came.
     acknowledged: BTreeSet<Position>,
-    /// What it was given and is asked to acknowledge, and has not been
-    /// confirmed to have reached it.
-    unconfirmed: VecDeque<(Position, EventId)>,
     rate: Option<Held>,
     /// How many events it was not given, and not told of.
     conflated: u64,
@@ -148,7 +143,6 @@ impl Subscription {
             position,
             gap,
             acknowledged,
-            unconfirmed: VecDeque::new(),
             conflated: 0,
             is_paused: false,
         }
@@ -176,7 +170,7 @@ impl Subscription {
 
     /// Whether somebody waits to hear what has [reached](Self::confirm) the reader.
     pub fn needs_confirmation(&self) -> bool {
-        self.connection.of.durable.is_some() || !self.unconfirmed.is_empty()
+        self.connection.of.durable.is_some() || self.connection.has_unconfirmed()
     }
 
     /// Takes note that everything up to `cursor` has reached the reader's machine.
@@ -188,10 +182,7 @@ impl Subscription {
             let clients = &self.hub.clients;
             clients.confirm(client, self.connection.id, cursor.position);
         }
-        let reached = self
-            .unconfirmed
-            .partition_point(|(p, _)| *p <= cursor.position);
-        for (_, event) in self.unconfirmed.drain(..reached) {
+        for event in self.connection.confirmed(cursor.position) {
             let client = client.clone();
             self.hub.receipts.delivered(Delivered { event, client });
         }
@@ -200,6 +191,8 @@ impl Subscription {
     /// Waits for what comes next. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Delivery {
         loop {
+            // First of all: what happens after this ends the waits below.
+            self.membership.newest.borrow_and_update();
             if self.connection.is_closed() {
                 return Delivery::Closed;
             }
@@ -215,19 +208,17 @@ impl Subscription {
                     },
                 }
             }
-            // In this order: seen, head, ring, closed. What happens after the
-            // first of these wakes the wait below; the ring had
-            // every frame up to the head before the head was there to be read.
-            self.membership.newest.borrow_and_update();
+            // In this order: head, ring, closed. The ring had every frame up to
+            // the head before the head was there to be read.
             let head = self.hub.fan_out.head();
             let allowance = match self.allowance() {
                 Ok(allowance) => allowance,
                 Err(Wait::Tell(delivery)) => return delivery,
                 Err(Wait::Until(due)) => {
-                    self.wait(due).await;
                     if self.hub.fan_out.is_closed() {
                         return Delivery::Closing;
                     }
+                    self.wait(due).await;
                     continue;
                 }
             };
@@ -307,7 +298,7 @@ impl Subscription {
         if let (Some(client), Some(AckMode::Manual)) =
             (&self.connection.of.client, self.connection.of.durable)
         {
-            let room = self.hub.clients.room(client);
+            let room = self.hub.clients.room(client, self.position);
             if room == 0 {
                 if std::mem::replace(&mut self.is_paused, true) {
                     return Err(Wait::Until(None));
@@ -370,7 +361,8 @@ impl Subscription {
         }
         if let (Some(client), Some(AckMode::Manual)) = (self.client(), self.connection.of.durable) {
             let positions = frames.iter().map(|frame| frame.position);
-            self.hub.clients.given(client, positions);
+            let clients = &self.hub.clients;
+            clients.given(client, self.id(), positions, self.position);
         }
         self.note(&frames);
         Delivery::Events(frames)
@@ -381,8 +373,8 @@ impl Subscription {
         self.hub.connections.sent(&self.connection, frames.len());
         if self.connection.of.client.is_some() {
             let asking = frames.iter().filter(|frame| frame.head.require_ack);
-            self.unconfirmed
-                .extend(asking.map(|frame| (frame.position, frame.head.id.clone())));
+            let asking = asking.map(|frame| (frame.position, frame.head.id.clone()));
+            self.connection.unconfirmed(asking);
         }
     }
 
@@ -450,17 +442,10 @@ impl Subscription {
         if frame.head.expires_at.is_some() && frame.head.is_expired(now()) {
             return Verdict::Expired;
         }
-        if !frame.is_superseded() {
-            return Verdict::Deliver;
-        }
         let is_above = self.rate.as_ref().is_some_and(|held| held.is_above);
-        match frame.head.collapse {
-            Some(Collapse::Key(_)) => Verdict::Conflated("key"),
-            Some(Collapse::Task {
-                phase: TaskPhase::Underway,
-                ..
-            }) if is_above => Verdict::Conflated("rate"),
-            _ => Verdict::Deliver,
+        match frame.replaced_for(&self.membership.cohort.filter, is_above) {
+            Some(reason) => Verdict::Conflated(reason),
+            None => Verdict::Deliver,
         }
     }
 

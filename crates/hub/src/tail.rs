@@ -70,6 +70,11 @@ impl Tail {
         self.complete_after.plus(self.slots.len() as u64)
     }
 
+    /// Everything that follows this position is here.
+    pub(crate) fn oldest(&self) -> Position {
+        self.complete_after
+    }
+
     /// Adds the frame that follows the head.
     pub(crate) fn push(&mut self, frame: Arc<Frame>, in_rings: Vec<Arc<Cohort>>) {
         debug_assert_eq!(frame.position, self.head().plus(1));

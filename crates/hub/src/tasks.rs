@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use notification_event::{
 use notification_log::{Entry, EventLog, LogError, PageLimit};
 use serde::{Serialize, Serializer};
 
+use crate::PublishError;
 use crate::groups::Groups;
 
 /// The most tasks that are known at once.
@@ -91,7 +93,7 @@ impl Tasks {
             .filter(|t| wanted(t))
             .cloned()
             .collect();
-        tasks.sort_by(|a, b| b.cursor.position.cmp(&a.cursor.position));
+        tasks.sort_by_key(|status| Reverse(status.cursor.position));
         tasks
     }
 
@@ -109,10 +111,15 @@ impl Tasks {
     }
 
     /// The event that a report makes.
-    pub(crate) fn draft(&self, id: TaskId, report: Report) -> Result<Draft, Invalid> {
+    pub(crate) fn draft(&self, id: TaskId, report: Report) -> Result<Draft, PublishError> {
         let known = self.known();
         let before = known.get(&id).map(|known| &known.task);
-        report.draft(id, before)
+        let refused = |invalid| match before {
+            // Right by itself, but not after what was reported before.
+            Some(_) => PublishError::Conflict { index: 0, invalid },
+            None => PublishError::Invalid { index: 0, invalid },
+        };
+        report.draft(id, before).map_err(refused)
     }
 
     /// Whether a task may report this, after `pending` reports that are about

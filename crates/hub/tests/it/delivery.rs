@@ -25,7 +25,11 @@ async fn everyone_gets_what_they_asked_for_once() {
     let mut web = open(&hub, topics(&["web"])).await;
     let on = |topic: &str| draft("n", json!({"topic": topic}));
     let answer = hub.publish(vec![on("ops/db"), on("web"), on("x")]).await;
-    let subscribers = answer.unwrap().iter().map(|p| p.subscribers).collect::<Vec<_>>();
+    let subscribers = answer
+        .unwrap()
+        .iter()
+        .map(|p| p.subscribers)
+        .collect::<Vec<_>>();
     assert_eq!(subscribers, [2, 2, 1]);
     assert_eq!(positions(&mut all).await, [1, 2, 3]);
     assert_eq!(positions(&mut ops).await, [1]);
@@ -261,7 +265,10 @@ async fn what_has_expired_is_neither_delivered_nor_replayed() {
     };
     let refused = hub.publish(vec![draft("n", json!({})), past]).await;
     let refused = refused.unwrap_err();
-    assert!(matches!(refused, PublishError::Invalid { index: 1, .. }), "{refused:?}");
+    assert!(
+        matches!(refused, PublishError::Invalid { index: 1, .. }),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -376,7 +383,10 @@ async fn a_hole_in_the_log_ends_a_stream_and_is_not_passed_over() {
     publish_all(&hub, &["n", "n", "n", "n"]).await;
     let mut reader = open(&hub, from(Start::Beginning)).await;
     let end = reader.next().await;
-    assert!(matches!(end, Delivery::Failed(LogError::Damaged(_))), "{end:?}");
+    assert!(
+        matches!(end, Delivery::Failed(LogError::Damaged(_))),
+        "{end:?}"
+    );
 }
 
 #[tokio::test]
@@ -395,7 +405,10 @@ async fn a_newer_event_replaces_an_older_one_that_was_not_sent() {
             ("cpu-ops", json!({"collapse_key": "cpu", "topic": "ops"})),
             ("mem-1", json!({"collapse_key": "mem"})),
             ("cpu-2", json!({"collapse_key": "cpu"})),
-            ("cpu-alice", json!({"collapse_key": "cpu", "audience": {"clients": ["alice"]}})),
+            (
+                "cpu-alice",
+                json!({"collapse_key": "cpu", "audience": {"clients": ["alice"]}}),
+            ),
             ("plain", json!({})),
             ("cpu-3", json!({"collapse_key": "cpu"})),
         ] {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use notification_event::{Cursor, Draft, Filter, Position};
-use notification_hub::{AckMode, Delivery, Hub, HubConfig, Published, Start, Subscribe, Subscription};
+use notification_hub::{
+    AckMode, Delivery, Hub, HubConfig, Published, Start, Subscribe, Subscription,
+};
 use notification_log::{EventLog, MemoryLog};
 use serde_json::{Value, json};
 

@@ -1,0 +1,139 @@
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use notification_event::schema::{object, reference};
+use notification_event::{Progress, Report, TaskId};
+use notification_hub::TaskFilter;
+use serde_json::{Value, json};
+use std::str::FromStr;
+
+use crate::body::read_json;
+use crate::http::Http;
+use crate::json::json as answer;
+use crate::media_type::only_json;
+use crate::operation::Operation;
+use crate::path::PathNames;
+use crate::problem::Problem;
+use crate::publish::Answer;
+use crate::query::{NoQuery, Query, client, describe_client};
+
+/// `PUT /v1/tasks/{task_id}`: what a job says of itself, as [`Report::parse`]
+/// reads it. 201 if it is the first it says.
+pub(crate) async fn report(
+    State(http): State<Http>,
+    path: PathNames,
+    _: NoQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let task: TaskId = path.one("task_id")?;
+    only_json(&headers)?;
+    let report = Report::parse(read_json(body).await?).map_err(Problem::unprocessable)?;
+    let status = match http.hub.knows_task(&task) {
+        true => StatusCode::OK,
+        false => StatusCode::CREATED,
+    };
+    let published = http.hub.report(task, report).await?;
+    Ok((status, answer(&Answer::from(published))).into_response())
+}
+
+pub(crate) fn describe_report() -> Operation {
+    let published = || reference("Published");
+    Operation::new("reportTask", "Publishes what a job says of itself")
+        .says(
+            "What is not said stays as it was. The first report needs a task_name. Progress never \
+             goes backwards, and ends with the task.",
+        )
+        .name("task_id", "TaskId")
+        .body("application/json", reference("Report"))
+        .answers(StatusCode::OK, "Committed", published())
+        .answers(
+            StatusCode::CREATED,
+            "Committed, the first report of the task",
+            published(),
+        )
+        .refuses(&[409, 415, 422, 503])
+}
+
+/// `GET /v1/tasks`: the tasks that are wanted, the most recently updated first.
+pub(crate) async fn list(
+    State(http): State<Http>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let mut query = Query::new(query.as_deref());
+    let wanted = TaskFilter {
+        topics: query.all("topic", FromStr::from_str),
+        states: query.all("state", FromStr::from_str),
+        client: client(&mut query),
+    };
+    query.finish().map_err(Problem::bad_query)?;
+    Ok(answer(&json!({"tasks": http.hub.tasks(&wanted)})))
+}
+
+pub(crate) fn describe_list() -> Operation {
+    let tasks = json!({"type": "array", "items": reference("Task")});
+    let tasks = object(json!({"tasks": tasks}), &["tasks"]);
+    let operation = Operation::new("listTasks", "The tasks that are known")
+        .queries("topic", reference("Pattern"))
+        .queries("state", reference("TaskState"));
+    describe_client(operation).answers(StatusCode::OK, "The most recently updated first", tasks)
+}
+
+/// `GET /v1/tasks/{task_id}`: one task.
+pub(crate) async fn one(
+    State(http): State<Http>,
+    path: PathNames,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let mut query = Query::new(query.as_deref());
+    let client = client(&mut query);
+    query.finish().map_err(Problem::bad_query)?;
+    let task: TaskId = path.one("task_id")?;
+    match http.hub.task(&task, client.as_ref()) {
+        Some(status) => Ok(answer(&status)),
+        None => Err(Problem::not_found(format!("no task {task} is known"))),
+    }
+}
+
+pub(crate) fn describe_one() -> Operation {
+    let operation = Operation::new("getTask", "A task").name("task_id", "TaskId");
+    describe_client(operation)
+        .answers(
+            StatusCode::OK,
+            "As its newest report left it",
+            reference("Task"),
+        )
+        .refuses(&[404, 422])
+}
+
+/// Of a [`TaskStatus`](notification_hub::TaskStatus).
+pub(crate) fn schema() -> Value {
+    let text = json!({"type": "string"});
+    let steps = |of: &str| json!({"description": of, "type": "integer", "minimum": 0, "maximum": Progress::MAX_STEPS});
+    let properties = json!({
+        "task_id": reference("TaskId"),
+        "task_name": text,
+        "state": reference("TaskState"),
+        "progress": {"description": "Percent", "type": "number", "minimum": 0, "maximum": 100},
+        "step": steps("How many are done"),
+        "total_steps": steps("How many there are"),
+        "message": text,
+        "topic": reference("Topic"),
+        "started_at": reference("Timestamp"),
+        "updated_at": reference("Timestamp"),
+        "cursor": reference("Cursor"),
+        "event_id": reference("EventId"),
+    });
+    let required = [
+        "task_id",
+        "task_name",
+        "state",
+        "message",
+        "topic",
+        "updated_at",
+        "cursor",
+        "event_id",
+    ];
+    object(properties, &required)
+}
