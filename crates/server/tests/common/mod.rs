@@ -24,3 +24,16 @@ pub(crate) fn server_with(settings: &str) -> ServerProcess {
 pub(crate) fn notification(message: &str) -> serde_json::Value {
     serde_json::json!({"type": "notification", "message": message})
 }
+
+/// The fields that a refusal with this status names.
+#[allow(dead_code, reason = "not every test is refused something")]
+pub(crate) fn refused(answer: &notification_testkit::Response, status: u16) -> Vec<String> {
+    assert_eq!(answer.status, status, "{answer:?}");
+    let media_type = answer.header("content-type");
+    assert_eq!(media_type, Some("application/problem+json"), "{answer:?}");
+    let problem = answer.json();
+    let errors = problem["errors"].as_array().into_iter().flatten();
+    errors
+        .map(|error| error["field"].as_str().unwrap().to_owned())
+        .collect()
+}

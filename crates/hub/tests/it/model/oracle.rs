@@ -332,7 +332,9 @@ impl<'a> Oracle<'a> {
         for told in &stream.told {
             if let Told::Event(seen) = told {
                 given.push(seen.position);
-                let is_open = |p: &Position| !self.is_acknowledged(client, *p, seen.at);
+                let is_open = |p: &Position| {
+                    *p > seen.floor && !self.is_acknowledged(client, *p, seen.at)
+                };
                 let oldest = given.iter().position(is_open);
                 let beyond = oldest.map_or(0, |oldest| given.len() - oldest);
                 assert!(beyond <= WINDOW, "{client} was given {given:?} at {seen:?}");

@@ -658,11 +658,14 @@ impl World {
         self.now += 1;
         for round in 0.. {
             let ends = self.streams.iter().filter(|stream| stream.open.is_some());
-            let ends: Vec<_> = ends.map(|stream| (stream.end, &stream.subscribe)).collect();
+            let ends: Vec<_> = ends.map(|s| (s.end, &s.subscribe.durable)).collect();
             assert!(round < 100, "there is no end to it: {ends:?}");
             for index in 0..self.streams.len() {
-                while self.streams[index].open.is_some() && self.read(index, LONG).await {
-                    self.acknowledge_all(hub, index).await;
+                while self.streams[index].open.is_some() {
+                    let has_more = self.read(index, LONG).await;
+                    if !self.acknowledge_all(hub, index).await && !has_more {
+                        break;
+                    }
                 }
             }
             // Streams that are held to a rate, the keeper, and those who announce.
@@ -688,11 +691,15 @@ impl World {
         }
     }
 
-    /// One that owes nothing is not held back.
-    async fn acknowledge_all(&mut self, hub: &Hub, index: usize) {
+    /// One that owes nothing is not held back. False if it owed nothing.
+    async fn acknowledge_all(&mut self, hub: &Hub, index: usize) -> bool {
         let stream = &self.streams[index];
-        if stream.subscribe.durable != Some(AckMode::Manual) {
-            return;
+        let is_manual = stream.subscribe.durable == Some(AckMode::Manual);
+        let Some(client) = stream.subscribe.client.as_ref().filter(|_| is_manual) else {
+            return false;
+        };
+        if stream.events().all(|p| self.is_acknowledged(client, p)) {
+            return false;
         }
         let asked = self.acknowledgements.len();
         if stream.end.position.0.is_multiple_of(2) {
@@ -706,6 +713,7 @@ impl World {
         turns(LONG).await;
         self.listen().await;
         self.now += 1;
+        true
     }
 
     async fn ask_for_receipts(&mut self, hub: &Hub) {
