@@ -7,7 +7,7 @@ import os
 import schemathesis
 from hypothesis import strategies as st
 
-NAME = r"[A-Za-z0-9._:~-]{1,12}"
+NAME = r"[A-Za-z0-9._:~-]{0,11}[A-Za-z0-9_:~-]"
 LINES = "application/x-ndjson"
 
 schemathesis.openapi.format(

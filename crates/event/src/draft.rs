@@ -254,7 +254,7 @@ fn tags(value: Value) -> Result<Arc<[Tag]>, Invalid> {
     let max = Draft::MAX_TAGS;
     let expected = || {
         Invalid::value(format!(
-            "an array of up to {max} tags, each 1 to 128 of the characters A-Z a-z 0-9 . _ : ~ -"
+            "an array of up to {max} tags, each 1 to 128 of the characters A-Z a-z 0-9 . _ : ~ -, not only dots"
         ))
     };
     let values = array(value).map_err(|_| expected())?;

@@ -42,10 +42,13 @@ impl Event {
             ..self.clone()
         };
         let timeless = timeless.without_start();
-        let json = serde_json::to_vec(&timeless).expect("strings as keys, finite numbers");
+        // Some programs write the keys of an object in another order each time.
+        let mut json = serde_json::to_value(&timeless).expect("strings as keys, finite numbers");
+        json.sort_all_objects();
+        let json = json.to_string();
         let audience = self.draft.audience.as_ref().map(Audience::to_json);
         let audience = Value::from(audience).to_string();
-        fnv_1a(json.iter().chain(audience.as_bytes()))
+        fnv_1a(json.as_bytes().iter().chain(audience.as_bytes()))
     }
 
     fn without_start(mut self) -> Self {

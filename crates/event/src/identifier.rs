@@ -15,17 +15,19 @@ fn is_identifier(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._:~-".contains(&b))
+        // `.` and `..` mean something else in a path.
+        && text.bytes().any(|b| b != b'.')
 }
 
 fn schema() -> Value {
-    json!({"type": "string", "pattern": "^[A-Za-z0-9._:~-]+$", "maxLength": MAX_LEN})
+    json!({"type": "string", "pattern": r"^\.*[A-Za-z0-9_:~-][A-Za-z0-9._:~-]*$", "maxLength": MAX_LEN})
 }
 
 macro_rules! identifiers {
     ($($(#[$doc:meta])* $name:ident = $what:literal;)*) => {$(
         $(#[$doc])*
         ///
-        /// 1 to 128 of the characters `A-Z a-z 0-9 . _ : ~ -`. Cheap to clone.
+        /// 1 to 128 of the characters `A-Z a-z 0-9 . _ : ~ -, not only dots`. Cheap to clone.
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
 
@@ -50,7 +52,7 @@ macro_rules! identifiers {
                 } else {
                     Err(ParseError {
                         what: $what,
-                        expected: "1 to 128 of the characters A-Z a-z 0-9 . _ : ~ -",
+                        expected: "1 to 128 of the characters A-Z a-z 0-9 . _ : ~ -, not only dots",
                     })
                 }
             }
@@ -115,7 +117,7 @@ mod tests {
         check(&"x".repeat(128), true);
         check(&"x".repeat(129), false);
         for hostile in [
-            "", " ", "a b", "a\nb", "a\0b", "a/b", "ä", "a\"b", "$x", "*",
+            "", " ", ".", "..", "a b", "a\nb", "a\0b", "a/b", "ä", "a\"b", "$x", "*",
         ] {
             check(hostile, false);
         }

@@ -172,7 +172,7 @@ pub fn percent_json(percent: f64) -> Value {
 }
 
 /// `step` of `total_steps` in percent, to a hundredth.
-fn percent(step: u64, total_steps: u64) -> f64 {
+pub(crate) fn percent(step: u64, total_steps: u64) -> f64 {
     (step as f64 * 10_000.0 / total_steps as f64).round() / 100.0
 }
 

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use crate::fields::{Fields, object, object_of_at_most, text};
-use crate::progress::Parts;
+use crate::progress::{Parts, percent};
 use crate::schema::{self, reference};
 use crate::{
     Audience, Body, Draft, Event, Invalid, JsonObject, Progress, TaskId, TaskState, Timestamp,
@@ -73,19 +73,31 @@ impl Report {
             message,
             state,
         } = self.parts;
-        // Steps and percent that were not said anew stay, unless the other was.
         let says_nothing = progress.is_none() && step.is_none();
+        let (step_now, total) = (
+            step.or(known.and_then(|p| p.step)),
+            total_steps.or(known.and_then(|p| p.total_steps)),
+        );
+        // What follows from the steps does not take back what was said before.
+        let follows = step_now.zip(total).filter(|_| !says_nothing);
+        let follows = follows.map(|(step, total)| percent(step, total));
+        let so_far = known.and_then(|p| p.progress);
         let parts = Parts {
-            progress: progress.or(known.filter(|_| says_nothing).and_then(|p| p.progress)),
-            step: step.or(known.filter(|_| says_nothing).and_then(|p| p.step)),
-            total_steps: total_steps.or(known.and_then(|p| p.total_steps)),
-            message: message.or(known.filter(|_| says_nothing).map(|p| p.message.clone())),
+            progress: progress.or(follows.into_iter().chain(so_far).reduce(f64::max)),
+            step: step_now,
+            total_steps: total,
+            message: message
+                .or(known.filter(|_| says_nothing).map(|p| p.message.clone()))
+                .or(progress
+                    .filter(|_| step.is_none())
+                    .map(|p| format!("{p} %"))),
             state: state.or((says_nothing && known.is_some()).then_some(TaskState::Running)),
         };
-        parts.check().map_err(|invalid| match (step, parts.step) {
-            (None, Some(known)) => {
-                Invalid::field("total_steps", format!("at least {known}, where the task is"))
-            }
+        parts.check().map_err(|invalid| match (step, step_now) {
+            (None, Some(known)) => Invalid::field(
+                "total_steps",
+                format!("at least {known}, where the task is"),
+            ),
             _ => invalid,
         })?;
         Ok(Draft {
@@ -135,10 +147,24 @@ impl Task {
         })
     }
 
+    /// What is known after `next`, which may not say everything.
+    #[must_use]
+    pub fn followed_by(&self, mut next: Self) -> Self {
+        let (before, after) = (&self.progress, &mut next.progress);
+        after.step = after.step.or(before.step);
+        after.total_steps = after.total_steps.or(before.total_steps);
+        after.progress = after.progress.or(before.progress);
+        next
+    }
+
     /// Whether `next` may be reported after this: not after the end, not
     /// backwards, and not elsewhere.
     pub fn check(&self, next: &Self) -> Result<(), Invalid> {
         let (before, after) = (&self.progress, &next.progress);
+        if next.audience != self.audience {
+            // Whoever does not know the audience is not told of the rest.
+            return Err(Invalid::field("audience", "the audience of this task"));
+        }
         if before.state.is_end() {
             let state = before.state.as_str();
             return Err(Invalid::field(
@@ -168,9 +194,6 @@ impl Task {
         if next.topic != self.topic {
             let expected = format!("{}, the topic of this task", self.topic);
             refusals.push(Invalid::field("topic", expected));
-        }
-        if next.audience != self.audience {
-            refusals.push(Invalid::field("audience", "the audience of this task"));
         }
         Invalid::collect(refusals)
     }
@@ -247,7 +270,8 @@ mod tests {
         assert_eq!((said.step, said.progress), (Some(2), Some(25.0)));
         assert_eq!(said.message, "Still at it");
         let percent = next(json!({"progress": 30.5}));
-        assert_eq!((percent.step, percent.progress), (None, Some(30.5)));
+        assert_eq!((percent.step, percent.progress), (Some(2), Some(30.5)));
+        assert_eq!(percent.message, "30.5 %");
         let refused = |json: Value| {
             let draft = report(json)
                 .unwrap()
@@ -259,6 +283,9 @@ mod tests {
         let end = next(json!({"state": "failed"}));
         assert_eq!((end.state, end.step), (TaskState::Failed, Some(2)));
         assert_eq!(next(json!({"step": 8})).state, TaskState::Completed);
+        // More to do than was thought does not take back what was done.
+        let grown = next(json!({"step": 3, "total_steps": 100}));
+        assert_eq!((grown.step, grown.progress), (Some(3), Some(25.0)));
     }
 
     #[test]
@@ -304,7 +331,7 @@ mod tests {
         );
         check(
             json!({"task_name": "T", "step": 6, "audience": {"clients": ["a"]}}),
-            &["topic", "audience"],
+            &["audience"],
         );
         let ended = task(json!({"task_name": "T", "state": "failed"}));
         let refusal = ended.check(&task(json!({"task_name": "T", "progress": 10})));

@@ -243,6 +243,13 @@ fn the_same_event_again_is_known_by_its_fingerprint() {
     let event = json!({"type": "progress", "task_id": "t", "task_name": "T", "step": 1,
                        "event_id": "e", "expires_in": 60, "audience": {"clients": ["a"]}});
     assert_eq!(fingerprint(event.clone(), 1), fingerprint(event.clone(), 2));
+    let data = |data: Value| {
+        let mut event = event.clone();
+        event["data"] = data;
+        fingerprint(event, 1)
+    };
+    let turned = json!({"b": [{"d": 1, "c": 2}], "a": 3});
+    assert_eq!(data(json!({"a": 3, "b": [{"c": 2, "d": 1}]})), data(turned));
     for (field, value) in [
         ("step", json!(2)),
         ("expires_in", json!(61)),

@@ -1,7 +1,6 @@
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use notification_event::ParseError;
 use notification_event::schema::{all_of, described, reference};
 use notification_hub::{EventPage, PageRequest, Start};
 use serde_json::{Value, json};
@@ -10,11 +9,9 @@ use crate::http::Http;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::query::{
-    Query, client, describe_client, describe_filter, describe_start, filter, start,
+    MAX_LIMIT, Query, client, describe_client, describe_filter, describe_limit, describe_start,
+    filter, limit, start,
 };
-
-const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 1_000;
 
 /// `GET /v1/events`: a part of the log as
 /// `{"events": […], "cursor": …, "has_more": …, "truncated": …}`.
@@ -27,7 +24,7 @@ pub(crate) async fn events(
         filter: filter(&mut query),
         client: client(&mut query),
         start: start(&mut query, Http::now()).unwrap_or(Start::Beginning),
-        limit: query.one("limit", limit).unwrap_or(DEFAULT_LIMIT),
+        limit: limit(&mut query),
     };
     query.finish().map_err(Problem::bad_query)?;
     let page = http.hub.page(request).await?;
@@ -36,9 +33,6 @@ pub(crate) async fn events(
 }
 
 pub(crate) fn describe() -> Operation {
-    let limit = json!({
-        "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT,
-    });
     let page = all_of(json!({
         "events": {"type": "array", "items": reference("Event"), "maxItems": MAX_LIMIT},
         "cursor": described(reference("Cursor"), "Where to read on"),
@@ -50,21 +44,9 @@ pub(crate) fn describe() -> Operation {
     }));
     let operation = Operation::new("readEvents", "Reads a part of the log")
         .says("Read on with since=cursor while has_more, even if there are few events or none.");
-    describe_start(describe_client(describe_filter(operation)))
-        .query("limit", limit)
+    describe_limit(describe_start(describe_client(describe_filter(operation))))
         .answers(StatusCode::OK, "A page", page)
         .refuses(&[503])
-}
-
-fn limit(text: &str) -> Result<usize, ParseError> {
-    let limit = text
-        .parse()
-        .ok()
-        .filter(|limit| (1..=MAX_LIMIT).contains(limit));
-    limit.ok_or(ParseError {
-        what: "limit",
-        expected: "an integer from 1 to 1000",
-    })
 }
 
 /// The events are JSON already, and stay as they are.

@@ -38,12 +38,6 @@ impl PathNames {
     fn read<T: FromStr<Err = ParseError>>(&self, name: &str) -> Result<T, Invalid> {
         let given = self.0.iter().find(|(known, _)| known == name);
         let given = given.map_or("", |(_, value)| value.as_str());
-        // Whoever normalizes a path takes these out of it (RFC 3986, section
-        // 5.2.4), and it becomes another.
-        if matches!(given, "." | "..") {
-            let expected = "a name other than . and .., which mean something else in a path";
-            return Err(Invalid::field(name, expected));
-        }
         let refused = |error: ParseError| Invalid::field(name, error.expected);
         given.parse().map_err(refused)
     }

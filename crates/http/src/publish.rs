@@ -200,7 +200,7 @@ pub(crate) async fn topic(
 }
 
 pub(crate) fn describe_topic() -> Operation {
-    let name = "[A-Za-z0-9._:~-]{1,128}";
+    let name = r"\.{0,127}[A-Za-z0-9_:~-][A-Za-z0-9._:~-]{0,127}";
     let names = format!("{name}(, ?{name})*");
     let tags = json!({"type": "string", "format": "tags", "pattern": format!("^{name}(, ?{name}){{0,31}}$")});
     let audience = json!({

@@ -151,6 +151,30 @@ pub(crate) fn describe_start(operation: Operation) -> Operation {
     )
 }
 
+/// The most of anything that one answer lists.
+pub(crate) const MAX_LIMIT: usize = 1_000;
+const DEFAULT_LIMIT: usize = 100;
+
+/// How much of a list `limit` asks for.
+pub(crate) fn limit(query: &mut Query) -> usize {
+    let read = |text: &str| {
+        let limit = text.parse().ok();
+        let limit = limit.filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        limit.ok_or(ParseError {
+            what: "limit",
+            expected: "an integer from 1 to 1000",
+        })
+    };
+    query.one("limit", read).unwrap_or(DEFAULT_LIMIT)
+}
+
+pub(crate) fn describe_limit(operation: Operation) -> Operation {
+    operation.query(
+        "limit",
+        json!({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
+    )
+}
+
 /// Everything that a stream can be asked for.
 pub(crate) fn subscribe(query: &mut Query, now: Timestamp) -> Subscribe {
     let filter = filter(query);

@@ -2,7 +2,7 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use notification_event::schema::{object, reference};
+use notification_event::schema::{all_of, object, reference};
 use notification_event::{Progress, Report, TaskId};
 use notification_hub::TaskFilter;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use crate::operation::Operation;
 use crate::path::PathNames;
 use crate::problem::Problem;
 use crate::publish::Answer;
-use crate::query::{NoQuery, Query, client, describe_client};
+use crate::query::{MAX_LIMIT, NoQuery, Query, client, describe_client, describe_limit, limit};
 
 /// `PUT /v1/tasks/{task_id}`: what a job says of itself, as [`Report::parse`]
 /// reads it. 201 if it is the first it says.
@@ -67,17 +67,25 @@ pub(crate) async fn list(
         states: query.all("state", FromStr::from_str),
         client: client(&mut query),
     };
+    let limit = limit(&mut query);
     query.finish().map_err(Problem::bad_query)?;
-    Ok(answer(&json!({"tasks": http.hub.tasks(&wanted)})))
+    let (tasks, has_more) = http.hub.tasks(&wanted, limit);
+    Ok(answer(&json!({"tasks": tasks, "has_more": has_more})))
 }
 
 pub(crate) fn describe_list() -> Operation {
-    let tasks = json!({"type": "array", "items": reference("Task")});
-    let tasks = object(json!({"tasks": tasks}), &["tasks"]);
+    let tasks = all_of(json!({
+        "tasks": {"type": "array", "items": reference("Task"), "maxItems": MAX_LIMIT},
+        "has_more": {"description": "Whether there are more", "type": "boolean"},
+    }));
     let operation = Operation::new("listTasks", "The tasks that are known")
         .queries("topic", reference("Pattern"))
         .queries("state", reference("TaskState"));
-    describe_client(operation).answers(StatusCode::OK, "The most recently updated first", tasks)
+    describe_limit(describe_client(operation)).answers(
+        StatusCode::OK,
+        "The most recently updated first",
+        tasks,
+    )
 }
 
 /// `GET /v1/tasks/{task_id}`: one task.

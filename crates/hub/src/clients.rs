@@ -9,6 +9,10 @@ use uuid::Uuid;
 /// The most durable clients that are known at once.
 const MAX_CLIENTS: usize = 100_000;
 
+/// How many events a client may acknowledge beyond the oldest that it has not,
+/// unless its window is larger: each is kept, and stored with each of the others.
+const MAX_AHEAD: usize = 10_000;
+
 /// The durable clients: named subscribers whose place in the log the server keeps.
 #[derive(Debug)]
 pub(crate) struct Clients {
@@ -30,12 +34,20 @@ struct State {
 #[derive(Clone, Debug)]
 struct Durable {
     record: ClientRecord,
-    /// What it was given and has not acknowledged, if it is to.
-    unacknowledged: BTreeSet<Position>,
     /// What it acknowledged beyond its cursor.
     acknowledged: BTreeSet<Position>,
-    /// How far each of its connections has got.
-    open: HashMap<Uuid, Position>,
+    /// Its connections.
+    open: HashMap<Uuid, Open>,
+}
+
+/// A connection of a durable client.
+#[derive(Clone, Debug)]
+struct Open {
+    /// How far it has got.
+    position: Position,
+    /// What was given on it and is not acknowledged, if it is to be. When it
+    /// closes, that is given again on the next, unless that has it by then.
+    owed: BTreeSet<Position>,
 }
 
 /// Why a durable stream was not opened.
@@ -151,7 +163,7 @@ impl Clients {
                 seen_at: now,
             };
             let mut durable = Durable::new(record.clone());
-            durable.open.insert(connection, position);
+            durable.open.insert(connection, Open::at(position));
             state.known.insert(client.clone(), durable);
             return Ok(Attached::New(record));
         };
@@ -171,13 +183,8 @@ impl Clients {
         if record.cursor.epoch != self.epoch || position < record.cursor.position {
             record.cursor = self.cursor_at(position);
             durable.acknowledged.clear();
-            durable.unacknowledged.clear();
         }
-        if was_away {
-            // It is given again, unless that makes no sense any more.
-            durable.unacknowledged.clear();
-        }
-        durable.open.insert(connection, position);
+        durable.open.insert(connection, Open::at(position));
         state.changed.insert(client.clone());
         Ok(Attached::Back { former, was_away })
     }
@@ -217,7 +224,7 @@ impl Clients {
         let Some(open) = durable.open.get_mut(&connection) else {
             return;
         };
-        *open = position;
+        open.position = position;
         if durable.move_on(self.epoch) {
             state.changed.insert(client.clone());
         }
@@ -236,26 +243,29 @@ impl Clients {
         let Some(durable) = state.known.get_mut(client) else {
             return;
         };
+        let Some(open) = durable.open.get_mut(&connection) else {
+            return;
+        };
         // Another connection may have been given them before, and they may be done with.
         let cursor = durable.record.cursor.position;
         let acknowledged = &durable.acknowledged;
-        let positions = positions.filter(|p| *p > cursor && !acknowledged.contains(p));
-        durable.unacknowledged.extend(positions);
-        if let Some(open) = durable.open.get_mut(&connection) {
-            *open = through.max(*open);
-        }
+        let owed = positions.filter(|p| *p > cursor && !acknowledged.contains(p));
+        open.owed.extend(owed);
+        open.position = open.position.max(through);
         if durable.move_on(self.epoch) {
             state.changed.insert(client.clone());
         }
     }
 
-    /// How many more events a stream of the client that is at `position` may be
-    /// given before the client acknowledges some.
-    pub(crate) fn room(&self, client: &ClientId, position: Position) -> usize {
+    /// How many more events the client may be given on a connection before it
+    /// acknowledges some.
+    pub(crate) fn room(&self, client: &ClientId, connection: Uuid) -> usize {
         let state = self.state();
         let durable = state.known.get(client);
-        let given = durable.map_or(0, |durable| durable.given_through(position));
-        self.window.saturating_sub(given)
+        let open = durable.and_then(|durable| Some((durable, durable.open.get(&connection)?)));
+        open.map_or(self.window, |(durable, open)| {
+            durable.room(open, self.window)
+        })
     }
 
     /// The most events beyond the oldest that is not acknowledged.
@@ -275,9 +285,9 @@ impl Clients {
             return Ok(None);
         };
         durable.settle(what, self.epoch, now);
-        // One that is connected is not given so many.
-        match durable.acknowledged.len() > self.window + 1 {
-            true => Err(TooFarAhead(self.window)),
+        let most = self.window.max(MAX_AHEAD);
+        match durable.acknowledged.len() > most {
+            true => Err(TooFarAhead(most)),
             false => Ok(Some(durable.record())),
         }
     }
@@ -289,9 +299,8 @@ impl Clients {
         let Some(durable) = state.known.get_mut(client) else {
             return Vec::new();
         };
-        let was_full = durable.given() >= self.window;
+        let waiting = durable.waiting(self.window);
         durable.settle(what, self.epoch, now);
-        let waiting = durable.open.keys().copied().filter(|_| was_full).collect();
         // It may have moved on since the preview.
         state.changed.insert(client.clone());
         waiting
@@ -304,17 +313,30 @@ impl Clients {
         let State { known, changed } = &mut *state;
         let mut waiting = Vec::new();
         for (client, durable) in known {
-            let oldest = durable.unacknowledged.first();
-            if oldest.is_none_or(|oldest| *oldest > floor) {
+            if durable.oldest_owed().is_none_or(|oldest| oldest > floor) {
                 continue;
             }
-            if durable.given() >= self.window {
-                waiting.extend(durable.open.keys());
-            }
-            durable.unacknowledged = durable.unacknowledged.split_off(&floor.plus(1));
+            waiting.extend(durable.waiting(self.window));
+            durable.let_go(&Settle::Through(floor));
             if durable.move_on(self.epoch) {
                 changed.insert(client.clone());
             }
+        }
+        waiting
+    }
+
+    /// The client is not given this any more, so that nothing waits until it is
+    /// acknowledged by who was given it before. The connections that may have
+    /// waited for it.
+    pub(crate) fn let_go(&self, client: &ClientId, what: &Settle) -> Vec<Uuid> {
+        let mut state = self.state();
+        let Some(durable) = state.known.get_mut(client) else {
+            return Vec::new();
+        };
+        let waiting = durable.waiting(self.window);
+        durable.let_go(what);
+        if durable.move_on(self.epoch) {
+            state.changed.insert(client.clone());
         }
         waiting
     }
@@ -398,7 +420,6 @@ impl Durable {
         Self {
             acknowledged: record.acknowledged.iter().copied().collect(),
             record,
-            unacknowledged: BTreeSet::new(),
             open: HashMap::new(),
         }
     }
@@ -407,12 +428,12 @@ impl Durable {
     fn move_on(&mut self, epoch: Epoch) -> bool {
         let done = match self.record.ack {
             // What has reached all of the connections.
-            AckMode::Auto => self.open.values().min().copied(),
+            AckMode::Auto => self.open.values().map(|open| open.position).min(),
             // What was acknowledged of what was given on any of them.
             AckMode::Manual => {
-                let oldest = self.unacknowledged.first().map(|p| Position(p.0 - 1));
-                let given = self.open.values().max().copied();
-                given.map(|given| oldest.map_or(given, |oldest| oldest.min(given)))
+                let before = self.oldest_owed().map(|oldest| Position(oldest.0 - 1));
+                let given = self.open.values().map(|open| open.position).max();
+                given.map(|given| before.map_or(given, |before| before.min(given)))
             }
         };
         let Some(done) = done else {
@@ -436,22 +457,37 @@ impl Durable {
         }
     }
 
-    /// How many events it was given from the oldest on that is not acknowledged.
-    fn given(&self) -> usize {
-        self.given_through(Position(u64::MAX))
+    /// How many more events it may be given on a connection: beyond the oldest
+    /// that is not acknowledged, and that one in any case.
+    fn room(&self, open: &Open, window: usize) -> usize {
+        let room = window.saturating_sub(open.owed.len() + self.acknowledged.len());
+        match open.owed.is_empty() {
+            true => room.max(1),
+            false => room,
+        }
     }
 
-    /// The same, for a stream that is at `position`: what follows that it is
-    /// given again. Nothing, if it was given nothing that it could acknowledge.
-    fn given_through(&self, position: Position) -> usize {
-        let has_it_all = self.unacknowledged.last().is_none_or(|p| *p <= position);
-        let unacknowledged = match has_it_all {
-            true => self.unacknowledged.len(),
-            false => self.unacknowledged.range(..=position).count(),
-        };
-        match unacknowledged {
-            0 => 0,
-            _ => unacknowledged + self.acknowledged.len(),
+    /// The connections on which it has to acknowledge something before it is given more.
+    fn waiting(&self, window: usize) -> Vec<Uuid> {
+        let open = self.open.iter();
+        let waiting = open.filter(|(_, open)| self.room(open, window) == 0);
+        waiting.map(|(connection, _)| *connection).collect()
+    }
+
+    fn oldest_owed(&self) -> Option<Position> {
+        let open = self.open.values();
+        open.filter_map(|open| open.owed.first()).min().copied()
+    }
+
+    /// This is not owed on any connection.
+    fn let_go(&mut self, what: &Settle) {
+        for open in self.open.values_mut() {
+            match what {
+                Settle::Events(positions) => positions.iter().for_each(|p| {
+                    open.owed.remove(p);
+                }),
+                Settle::Through(position) => open.owed = open.owed.split_off(&position.plus(1)),
+            }
         }
     }
 
@@ -461,19 +497,16 @@ impl Durable {
             // Its place follows what is written to it.
             Settle::Events(_) if self.record.ack == AckMode::Auto => {}
             Settle::Events(positions) => {
-                for position in positions {
-                    self.unacknowledged.remove(position);
-                    if *position > self.record.cursor.position {
-                        self.acknowledged.insert(*position);
-                    }
-                }
+                self.let_go(what);
+                let cursor = self.record.cursor.position;
+                let beyond = positions.iter().filter(|p| **p > cursor);
+                self.acknowledged.extend(beyond);
                 self.move_on(epoch);
             }
             Settle::Through(position) => {
-                let next = position.plus(1);
-                self.unacknowledged = self.unacknowledged.split_off(&next);
-                self.acknowledged = self.acknowledged.split_off(&next);
                 let position = *position;
+                self.let_go(what);
+                self.acknowledged = self.acknowledged.split_off(&position.plus(1));
                 if position > self.record.cursor.position || self.record.cursor.epoch != epoch {
                     self.record.cursor = Cursor { epoch, position };
                 }
@@ -488,6 +521,15 @@ impl Durable {
         ClientStatus {
             record: self.record(),
             connections,
+        }
+    }
+}
+
+impl Open {
+    fn at(position: Position) -> Self {
+        Self {
+            position,
+            owed: BTreeSet::new(),
         }
     }
 }
@@ -548,8 +590,8 @@ mod tests {
                 .given(&self.alice, connection, positions, through);
         }
 
-        fn room(&self, position: u64) -> usize {
-            self.clients.room(&self.alice, Position(position))
+        fn room(&self, connection: Uuid) -> usize {
+            self.clients.room(&self.alice, connection)
         }
 
         fn acknowledge(&self, positions: &[u64]) -> (u64, Vec<u64>) {
@@ -596,7 +638,7 @@ mod tests {
         assert_eq!(story.confirm(connection, 7), 1);
         assert_eq!(story.acknowledge(&[4]), (1, vec![4]));
         assert_eq!(story.acknowledge(&[2]), (5, vec![]));
-        assert_eq!(story.room(7), 9);
+        assert_eq!(story.room(connection), 9);
         assert_eq!(story.detach(connection), 5);
         assert_eq!(story.acknowledge(&[6]), (5, vec![6]));
         let again = story.attach(AckMode::Manual, 5);
@@ -609,18 +651,19 @@ mod tests {
         let first = story.attach(AckMode::Manual, 0);
         story.give(first, &[1, 2, 3, 4]);
         let second = story.attach(AckMode::Manual, 0);
-        assert_eq!((story.room(0), story.room(2), story.room(4)), (10, 8, 6));
+        assert_eq!((story.room(first), story.room(second)), (6, 10));
         assert_eq!(story.acknowledge(&[1, 2, 4]), (2, vec![4]));
-        assert_eq!((story.room(2), story.room(4)), (10, 8));
-        assert_eq!(story.acknowledge(&[3]), (4, vec![]));
-        // The second is given them late.
+        assert_eq!(story.room(first), 8);
+        // The second is given them late, and the first goes.
         story.give(second, &[1, 2, 3, 4]);
-        assert_eq!((story.room(4), story.cursor()), (10, 4));
-        story.give(first, &[5]);
+        assert_eq!(story.room(second), 8);
         story.detach(first);
+        assert_eq!(story.acknowledge(&[3]), (4, vec![]));
+        assert_eq!(story.room(second), 10);
+        story.give(second, &[5]);
         story.detach(second);
-        story.attach(AckMode::Manual, 4);
-        assert_eq!(story.room(5), 10, "it was not given this time");
+        let third = story.attach(AckMode::Manual, 4);
+        assert_eq!(story.room(third), 10, "it was not given this time");
     }
 
     #[test]
@@ -643,10 +686,10 @@ mod tests {
         let story = Story::new();
         let connection = story.attach(AckMode::Manual, 0);
         story.detach(connection);
-        let ahead: Vec<_> = (2..=12).collect();
+        let ahead: Vec<_> = (2..MAX_AHEAD as u64 + 2).collect();
         assert_eq!(story.acknowledge(&ahead), (0, ahead));
         let now = Timestamp::from_millis(0);
-        let more = Settle::Events(vec![Position(13)]);
+        let more = Settle::Events(vec![Position(MAX_AHEAD as u64 + 2)]);
         assert!(story.clients.preview(&story.alice, &more, now).is_err());
     }
 

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{RwLock, RwLockReadGuard};
 
 use notification_event::{Audience, ClientId, GroupName, Position};
@@ -15,6 +16,8 @@ pub(crate) struct Groups {
     // Read for each event that is for a group, written by the publisher only;
     // never held across an await.
     state: RwLock<HashMap<GroupName, HashMap<ClientId, Vec<Span>>>>,
+    /// How many spans there are.
+    memberships: AtomicUsize,
 }
 
 /// While a client was in a group: for events after `after`, up to `through`.
@@ -39,6 +42,7 @@ impl Groups {
             spans.push(Span { after, through });
         }
         Self {
+            memberships: AtomicUsize::new(count(&state)),
             state: RwLock::new(state),
         }
     }
@@ -55,6 +59,7 @@ impl Groups {
                         after: head,
                         through: None,
                     });
+                    self.memberships.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Change::LeaveGroup { group, client } => {
@@ -77,6 +82,7 @@ impl Groups {
             });
             !members.is_empty()
         });
+        self.memberships.store(count(&state), Ordering::Relaxed);
     }
 
     /// Whether an event at `position` for this audience is for `client`.
@@ -86,17 +92,30 @@ impl Groups {
         client: &ClientId,
         position: Position,
     ) -> bool {
-        let was_in = |spans: &Vec<Span>| {
-            let mut spans = spans.iter();
-            spans.any(|s| s.after < position && s.through.is_none_or(|through| position <= through))
+        let was_in = |span: &Span| {
+            span.after < position && span.through.is_none_or(|through| position <= through)
         };
+        self.any(audience, client, was_in)
+    }
+
+    /// Whether every event for this audience from `position` on is for `client`.
+    pub(crate) fn includes_since(
+        &self,
+        audience: &Audience,
+        client: &ClientId,
+        position: Position,
+    ) -> bool {
+        let is_in = |span: &Span| span.after < position && span.through.is_none();
+        self.any(audience, client, is_in)
+    }
+
+    /// Whether a client is named, or was in a group at a time that `holds` accepts.
+    fn any(&self, audience: &Audience, client: &ClientId, holds: impl Fn(&Span) -> bool) -> bool {
         audience.named_clients().contains(client)
             || audience.named_groups().iter().any(|group| {
                 let state = self.state();
-                state
-                    .get(group)
-                    .and_then(|m| m.get(client))
-                    .is_some_and(was_in)
+                let spans = state.get(group).and_then(|m| m.get(client));
+                spans.is_some_and(|spans| spans.iter().any(&holds))
             })
     }
 
@@ -113,8 +132,8 @@ impl Groups {
     /// Whether a client is in a group now.
     pub(crate) fn is_member(&self, group: &GroupName, client: &ClientId) -> bool {
         let state = self.state();
-        let mut members = state.get(group).into_iter().flat_map(current);
-        members.any(|member| member == client)
+        let spans = state.get(group).and_then(|members| members.get(client));
+        spans.is_some_and(|spans| is_current(spans))
     }
 
     /// The groups that have members now, and how many.
@@ -138,10 +157,9 @@ impl Groups {
     /// The groups that a client is in now, in order.
     pub(crate) fn of(&self, client: &ClientId) -> Vec<GroupName> {
         let state = self.state();
-        let groups = state.iter().filter(|(_, members)| {
-            let spans = members.get(client).and_then(|spans| spans.last());
-            spans.is_some_and(|span| span.through.is_none())
-        });
+        let groups = state
+            .iter()
+            .filter(|(_, members)| members.get(client).is_some_and(|spans| is_current(spans)));
         let mut groups: Vec<_> = groups.map(|(group, _)| group.clone()).collect();
         groups.sort();
         groups
@@ -149,9 +167,7 @@ impl Groups {
 
     /// How many memberships there are, current and former.
     pub(crate) fn memberships(&self) -> usize {
-        let state = self.state();
-        let spans = state.values().flat_map(HashMap::values);
-        spans.map(Vec::len).sum()
+        self.memberships.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> RwLockReadGuard<'_, HashMap<GroupName, HashMap<ClientId, Vec<Span>>>> {
@@ -159,11 +175,20 @@ impl Groups {
     }
 }
 
+fn count(state: &HashMap<GroupName, HashMap<ClientId, Vec<Span>>>) -> usize {
+    let spans = state.values().flat_map(HashMap::values);
+    spans.map(Vec::len).sum()
+}
+
+fn is_current(spans: &[Span]) -> bool {
+    spans.last().is_some_and(|span| span.through.is_none())
+}
+
 /// Those who are members now.
 fn current(members: &HashMap<ClientId, Vec<Span>>) -> impl Iterator<Item = &ClientId> {
     let members = members.iter();
     members
-        .filter(|(_, spans)| spans.last().is_some_and(|span| span.through.is_none()))
+        .filter(|(_, spans)| is_current(spans))
         .map(|(client, _)| client)
 }
 
@@ -195,6 +220,8 @@ mod tests {
             (1..12).filter(is_for).collect()
         };
         assert_eq!(seen(&groups), [4, 5, 9, 10, 11]);
+        let is_in_since = |p| groups.includes_since(&audience, &alice, Position(p));
+        assert!(!is_in_since(4) && !is_in_since(8) && is_in_since(9));
         assert!(groups.is_member(&ops, &alice));
         groups.prune(Position(5));
         assert_eq!(seen(&groups), [9, 10, 11]);

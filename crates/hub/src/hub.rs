@@ -477,14 +477,15 @@ impl Hub {
         }
     }
 
-    /// The tasks that are wanted, the most recently updated first.
-    pub fn tasks(&self, wanted: &TaskFilter) -> Vec<TaskStatus> {
+    /// At most `limit` of the tasks that are wanted, the most recently updated
+    /// first, and whether there are more.
+    pub fn tasks(&self, wanted: &TaskFilter, limit: usize) -> (Vec<TaskStatus>, bool) {
         let TaskFilter {
             topics,
             states,
             client,
         } = wanted;
-        self.shared.tasks.list(|status| {
+        self.shared.tasks.list(limit, |status| {
             let topic = &status.task.topic;
             (topics.is_empty() || topics.iter().any(|p| p.matches(topic)))
                 && (states.is_empty() || states.contains(&status.task.progress.state))

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use notification_event::{Task, Timestamp};
+use notification_event::{Task, TaskId, Timestamp};
 use notification_log::LogError;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -107,6 +107,7 @@ async fn keep_records(hub: &Arc<Shared>) -> Result<(), PublishError> {
 async fn store_clients(hub: &Shared) -> Result<(), PublishError> {
     /// How many are stored at once: few enough that publishers do not notice.
     const AT_ONCE: usize = 500;
+    let _storing = hub.receipts.storing().await;
     let changes = hub.clients.take_changes();
     for (index, some) in changes.chunks(AT_ONCE).enumerate() {
         if let Err(error) = hub.publish(Vec::new(), some.to_vec()).await {
@@ -136,20 +137,21 @@ async fn report_stalled_tasks(hub: &Arc<Shared>) {
         for task in tasks {
             reports.spawn(report_stalled_task(hub.clone(), task.clone()));
         }
-        reports.join_all().await;
+        let stalled: Vec<_> = reports.join_all().await.into_iter().flatten().collect();
+        if let Some(first) = stalled.first() {
+            let tasks = stalled.len();
+            tracing::warn!(tasks, %first, "tasks stalled: they have not reported for long");
+            hub.metrics.tasks_stalled.inc_by(tasks as u64);
+        }
     }
 }
 
-async fn report_stalled_task(hub: Arc<Shared>, task: Task) {
+/// The task, if it is said to be stalled now.
+async fn report_stalled_task(hub: Arc<Shared>, task: Task) -> Option<TaskId> {
     let id = task.progress.task_id.clone();
     // A report that came just now is in its way, and says that the task goes on.
-    match hub.publish(vec![task.stalled()], Vec::new()).await {
-        Ok(_) => {
-            tracing::warn!(task = %id, "task stalled: it has not reported for long");
-            hub.metrics.tasks_stalled.inc();
-        }
-        Err(error) => tracing::debug!(task = %id, %error, "task not said to be stalled"),
-    }
+    let reported = hub.publish(vec![task.stalled()], Vec::new()).await;
+    reported.ok().map(|_| id)
 }
 
 fn now() -> Timestamp {

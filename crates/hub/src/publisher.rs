@@ -506,7 +506,7 @@ impl<'a> Plan<'a> {
                 .insert(id, Known::InThisCommit(place, event.fingerprint));
         }
         if let Some(task) = task {
-            self.tasks.check(&task, &self.pending)?;
+            let task = self.tasks.check(task, &self.pending)?;
             self.pending
                 .insert(task.progress.task_id.clone(), task.clone());
             self.reported.push((place, task));

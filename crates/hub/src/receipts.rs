@@ -26,8 +26,8 @@ pub(crate) struct Receipts {
     /// it, and a stream cannot wait for a commit after each.
     notes: std::sync::Mutex<Vec<Delivered>>,
     noted: Notify,
-    /// Held from looking what is stored until the news of it is, so that nothing
-    /// is told twice.
+    /// Held from looking what is to be stored until it is: so that nothing is
+    /// told twice, and nothing older is stored of a client after what is newer.
     storing: Mutex<()>,
 }
 
@@ -88,6 +88,12 @@ impl Receipts {
         self.noted.notify_one();
     }
 
+    /// Waits until nobody stores receipts or records of clients, and keeps
+    /// others from it.
+    pub(crate) async fn storing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.storing.lock().await
+    }
+
     fn notes(&self) -> std::sync::MutexGuard<'_, Vec<Delivered>> {
         self.notes.lock().expect("no holder panics")
     }
@@ -97,7 +103,7 @@ impl Receipts {
 pub(crate) async fn store_deliveries(hub: Arc<Shared>) {
     loop {
         hub.receipts.noted.notified().await;
-        let _storing = hub.receipts.storing.lock().await;
+        let _storing = hub.receipts.storing().await;
         store_notes(&hub).await;
     }
 }
@@ -119,13 +125,14 @@ async fn store(hub: &Shared, delivered: &[Delivered]) -> Result<(), PublishError
         of_event.entry(event).or_default().insert(client);
     }
     let (mut changes, mut news) = (Vec::new(), Vec::new());
-    for (event, clients) in of_event {
-        let known = hub.log.receipts(event.clone()).await?;
+    let events = of_event.keys().cloned().collect();
+    for (event, known) in receipts_of(hub, events).await? {
+        let clients = of_event.remove(&event).into_iter().flatten();
         let has_it = |client: &ClientId| {
             let mut known = known.iter();
             known.any(|r| r.client == *client && r.delivered_at.is_some())
         };
-        for client in clients.into_iter().filter(|client| !has_it(client)) {
+        for client in clients.filter(|client| !has_it(client)) {
             news.push(announcement("receipt.delivered", &event, &client));
             changes.push(Change::Delivered {
                 event: event.clone(),
@@ -144,7 +151,7 @@ pub(crate) async fn acknowledge(
     what: Acknowledge,
 ) -> Result<Acknowledged, AcknowledgeError> {
     let now = now();
-    let _storing = hub.receipts.storing.lock().await;
+    let _storing = hub.receipts.storing().await;
     store_notes(hub).await;
     let (settle, asking) = match what {
         Acknowledge::Through(cursor) => {
@@ -179,8 +186,7 @@ pub(crate) async fn acknowledge(
     })?;
     let cursor = record.as_ref().map(|record| record.cursor);
     let (mut changes, mut news) = (Vec::new(), Vec::new());
-    for event in asking {
-        let known = hub.log.receipts(event.clone()).await?;
+    for (event, known) in receipts_of(hub, asking).await? {
         let mut known = known.iter().filter(|receipt| receipt.client == *client);
         if known.any(|receipt| receipt.acknowledged_at.is_some()) {
             continue;
@@ -199,6 +205,23 @@ pub(crate) async fn acknowledge(
         hub.connections.wake(connection);
     }
     Ok(Acknowledged { receipts, cursor })
+}
+
+/// The receipts of those events that are in the log: of what retention has
+/// removed nothing is stored or told any more.
+async fn receipts_of(
+    hub: &Shared,
+    events: Vec<EventId>,
+) -> Result<Vec<(EventId, Vec<Receipt>)>, LogError> {
+    let mut known = Vec::with_capacity(events.len());
+    for event in &events {
+        known.push(hub.log.receipts(event.clone()).await?);
+    }
+    // Only now: what is there still was there before.
+    let found = hub.log.find(events.clone()).await?;
+    let known = events.into_iter().zip(known).zip(found);
+    let there = known.filter_map(|(known, entry)| entry.map(|_| known));
+    Ok(there.collect())
 }
 
 /// The events that a client names, all of which have to be its to acknowledge.

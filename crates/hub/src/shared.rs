@@ -77,6 +77,7 @@ impl Shared {
         client: &ClientId,
         must_be_away: bool,
     ) -> Result<Option<ClientStatus>, PublishError> {
+        let _storing = self.receipts.storing().await;
         let Some(status) = self.clients.forget(client, must_be_away) else {
             return Ok(None);
         };
@@ -94,6 +95,15 @@ impl Shared {
             return true;
         };
         client.is_some_and(|client| self.groups.includes(audience, client, frame.position))
+    }
+
+    /// Whether every event for a frame's audience since is for this subscriber,
+    /// as that one is.
+    pub(crate) fn is_for_since(&self, frame: &Frame, client: Option<&ClientId>) -> bool {
+        let Some(audience) = &frame.head.audience else {
+            return true;
+        };
+        client.is_some_and(|client| self.groups.includes_since(audience, client, frame.position))
     }
 
     /// Reads on from `after`: from memory if it goes back that far, else from the log.

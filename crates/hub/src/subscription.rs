@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Frame;
+use crate::clients::Settle;
 use crate::connections::Connection;
 use crate::fan_out::Membership;
 use crate::metrics::ReasonLabel;
@@ -248,8 +249,10 @@ impl Subscription {
                 return self.deliver(frames);
             }
             // Passing over what is not wanted may take long, and has nothing to
-            // wait for if it is in memory.
-            tokio::task::yield_now().await;
+            // wait for if it is in memory. A gap is told before anything else.
+            if self.gap.is_none() {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -298,7 +301,7 @@ impl Subscription {
         if let (Some(client), Some(AckMode::Manual)) =
             (&self.connection.of.client, self.connection.of.durable)
         {
-            let room = self.hub.clients.room(client, self.position);
+            let room = self.hub.clients.room(client, self.id());
             if room == 0 {
                 if std::mem::replace(&mut self.is_paused, true) {
                     return Err(Wait::Until(None));
@@ -385,22 +388,18 @@ impl Subscription {
         }
         let mut batch = Batch::new(allowance);
         let mut position = self.position;
-        let (mut expired, mut conflated) = (0, Vec::new());
+        let mut not_given = Vec::new();
         let cohort = &self.membership.cohort;
         cohort.read(self.position, |frame| {
             match self.verdict(frame) {
                 Verdict::Deliver if !batch.push(frame) => return false,
                 Verdict::Deliver | Verdict::NotForIt => {}
-                Verdict::Expired => expired += 1,
-                Verdict::Conflated(reason) => conflated.push(reason),
+                verdict => not_given.push((frame.position, verdict)),
             }
             position = frame.position;
             true
         })?;
-        self.hub.metrics.expired.inc_by(expired);
-        conflated
-            .into_iter()
-            .for_each(|reason| self.conflate(reason));
+        self.not_give(not_given);
         self.move_to(position);
         Some(batch.frames)
     }
@@ -413,22 +412,22 @@ impl Subscription {
         if self.position < page.floor {
             self.move_to(page.floor);
             self.gap = Some(GapReason::Retention);
+            self.let_go(&Settle::Through(page.floor));
             return Ok(Vec::new());
         }
         let mut batch = Batch::new(allowance);
+        let mut not_given = Vec::new();
         for frame in page.frames {
             if self.membership.cohort.filter.matches(&frame.head) {
                 match self.verdict(&frame) {
                     Verdict::Deliver if !batch.push(&frame) => break,
                     Verdict::Deliver | Verdict::NotForIt => {}
-                    Verdict::Expired => {
-                        self.hub.metrics.expired.inc();
-                    }
-                    Verdict::Conflated(reason) => self.conflate(reason),
+                    verdict => not_given.push((frame.position, verdict)),
                 }
             }
             self.move_to(frame.position);
         }
+        self.not_give(not_given);
         Ok(batch.frames)
     }
 
@@ -444,14 +443,37 @@ impl Subscription {
         }
         let is_above = self.rate.as_ref().is_some_and(|held| held.is_above);
         match frame.replaced_for(&self.membership.cohort.filter, is_above) {
-            Some(reason) => Verdict::Conflated(reason),
-            None => Verdict::Deliver,
+            // It gets the newer one, too.
+            Some(reason) if self.hub.is_for_since(frame, self.client()) => {
+                Verdict::Conflated(reason)
+            }
+            _ => Verdict::Deliver,
         }
     }
 
-    fn conflate(&mut self, reason: &'static str) {
-        self.conflated += 1;
-        self.hub.connections.conflated(&self.connection, reason, 1);
+    /// Takes note of what it would have been given, but for its verdict.
+    fn not_give(&mut self, frames: Vec<(Position, Verdict)>) {
+        for (_, verdict) in &frames {
+            if let Verdict::Conflated(reason) = verdict {
+                self.conflated += 1;
+                self.hub.connections.conflated(&self.connection, reason, 1);
+            } else {
+                self.hub.metrics.expired.inc();
+            }
+        }
+        if !frames.is_empty() {
+            let positions = frames.into_iter().map(|(position, _)| position);
+            self.let_go(&Settle::Events(positions.collect()));
+        }
+    }
+
+    /// No place has to wait until this is acknowledged.
+    fn let_go(&self, what: &Settle) {
+        if let (Some(client), Some(AckMode::Manual)) = (self.client(), self.connection.of.durable) {
+            for connection in self.hub.clients.let_go(client, what) {
+                self.hub.connections.wake(connection);
+            }
+        }
     }
 
     /// What a log that cannot be read means: the end, or none after a while,

@@ -85,16 +85,18 @@ impl Tasks {
         self.known().get(id).cloned()
     }
 
-    /// Those that `wanted` accepts, the most recently updated first.
-    pub(crate) fn list(&self, wanted: impl Fn(&TaskStatus) -> bool) -> Vec<TaskStatus> {
-        let mut tasks: Vec<_> = self
-            .known()
-            .values()
-            .filter(|t| wanted(t))
-            .cloned()
-            .collect();
-        tasks.sort_by_key(|status| Reverse(status.cursor.position));
-        tasks
+    /// At most `limit` of those that `wanted` accepts, the most recently updated
+    /// first, and whether there are more.
+    pub(crate) fn list(
+        &self,
+        limit: usize,
+        wanted: impl Fn(&TaskStatus) -> bool,
+    ) -> (Vec<TaskStatus>, bool) {
+        let known = self.known();
+        let mut tasks: Vec<_> = known.values().filter(|task| wanted(task)).collect();
+        tasks.sort_unstable_by_key(|status| Reverse(status.cursor.position));
+        let newest = tasks.iter().take(limit).map(|status| (*status).clone());
+        (newest.collect(), tasks.len() > limit)
     }
 
     /// Notes in a progress event since when its task has been under way.
@@ -123,20 +125,23 @@ impl Tasks {
     }
 
     /// Whether a task may report this, after `pending` reports that are about
-    /// to be committed.
+    /// to be committed, and what is then known of it.
     pub(crate) fn check(
         &self,
-        next: &Task,
+        next: Task,
         pending: &HashMap<TaskId, Task>,
-    ) -> Result<(), Invalid> {
+    ) -> Result<Task, Invalid> {
         let known = self.known();
         let id = &next.progress.task_id;
         let before = pending
             .get(id)
             .or_else(|| known.get(id).map(|known| &known.task));
         match before {
-            Some(before) => before.check(next),
-            None if known.len() + pending.len() < MAX_TASKS => Ok(()),
+            Some(before) => {
+                before.check(&next)?;
+                Ok(before.followed_by(next))
+            }
+            None if known.len() + pending.len() < MAX_TASKS => Ok(next),
             None => Err(Invalid::field(
                 "task_id",
                 format!("a task that is known already: there are {MAX_TASKS}, which is the most"),

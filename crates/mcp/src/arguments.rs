@@ -250,7 +250,7 @@ mod tests {
             json!({"name": "a", "flag": null}),
             "flag: expected true or false, got null",
         );
-        let clients = "1 to 128 of the characters A-Z a-z 0-9 . _ : ~ -";
+        let clients = "1 to 128 of the characters A-Z a-z 0-9 . _ : ~ -, not only dots";
         check(
             json!({"name": "a", "clients": "alice"}),
             &format!(

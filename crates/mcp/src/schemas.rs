@@ -4,7 +4,7 @@ use notification_event::{ClientId, ParseError, Pattern, TaskState, Topic};
 use serde_json::{Value, json};
 
 /// What the event crate takes as an identifier. The lengths are beside it.
-const IDENTIFIER: &str = "^[A-Za-z0-9._:~-]+$";
+const IDENTIFIER: &str = r"^\.*[A-Za-z0-9_:~-][A-Za-z0-9._:~-]*$";
 const MAX_IDENTIFIER: usize = 128;
 
 /// What it takes as a topic, apart from the server's own, on which nobody else publishes.

@@ -84,31 +84,46 @@ fn objects(document: &Value, schema: &Value) -> Vec<Value> {
     }
 }
 
+/// Every JSON object in the document, its own included.
+fn all_objects(value: &Value) -> Vec<&Map<String, Value>> {
+    match value {
+        Value::Object(object) => {
+            let inner = object.values().flat_map(all_objects);
+            std::iter::once(object).chain(inner).collect()
+        }
+        Value::Array(array) => array.iter().flat_map(all_objects).collect(),
+        _ => vec![],
+    }
+}
+
 #[test]
 fn every_reference_leads_somewhere() {
-    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
-        match value {
-            Value::Object(object) => {
-                found.extend(object.get("$ref").and_then(Value::as_str));
-                let mapping = object.get("mapping").and_then(Value::as_object);
-                found.extend(
-                    mapping
-                        .iter()
-                        .flat_map(|m| m.values())
-                        .filter_map(Value::as_str),
-                );
-                object.values().for_each(|value| references(value, found));
-            }
-            Value::Array(array) => array.iter().for_each(|value| references(value, found)),
-            _ => {}
+    let document = document(&server(&[]));
+    let mut found = 0;
+    for object in all_objects(&document) {
+        let mapping = object.get("mapping").and_then(Value::as_object);
+        let mapped = mapping.into_iter().flat_map(Map::values);
+        for target in object.get("$ref").into_iter().chain(mapped) {
+            let target = target.as_str().unwrap();
+            assert!(document.pointer(&target[1..]).is_some(), "{target}");
+            found += 1;
         }
     }
+    assert!(found > 100, "{found}");
+}
+
+#[test]
+fn every_field_that_is_required_is_described() {
     let document = document(&server(&[]));
-    let mut found = Vec::new();
-    references(&document, &mut found);
-    assert!(found.len() > 100, "{}", found.len());
-    for target in found {
-        assert!(document.pointer(&target[1..]).is_some(), "{target}");
+    for object in all_objects(&document) {
+        if let (Some(Value::Array(required)), Some(properties)) =
+            (object.get("required"), object.get("properties"))
+        {
+            for name in required {
+                let described = properties.get(name.as_str().unwrap());
+                assert!(described.is_some(), "{name} in {object:?}");
+            }
+        }
     }
 }
 

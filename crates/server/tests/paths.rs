@@ -68,6 +68,9 @@ fn nothing_happened(server: &ServerProcess) {
     assert_eq!(server.get("/v1/events").json()["events"], json!([]));
     assert_eq!(server.get("/v1/groups").json(), json!({"groups": []}));
     assert_eq!(server.get("/v1/clients").json(), json!({"clients": []}));
-    assert_eq!(server.get("/v1/tasks").json(), json!({"tasks": []}));
+    assert_eq!(
+        server.get("/v1/tasks").json(),
+        json!({"tasks": [], "has_more": false})
+    );
     assert_eq!(server.get("/healthz").status, 200);
 }

@@ -141,9 +141,13 @@ fn progress_never_goes_backwards() {
     let check = |json: Value, status: u16, fields: &[&str]| {
         assert_eq!(refused(&put(&server, "t", &json), status), fields, "{json}");
     };
-    check(json!({"step": 4}), 409, &["step", "progress"]);
+    check(json!({"step": 4}), 409, &["step"]);
     check(json!({"progress": 49.5}), 409, &["progress"]);
-    check(json!({"step": 6, "total_steps": 20}), 409, &["progress"]);
+    check(
+        json!({"step": 6, "total_steps": 20, "progress": 30}),
+        409,
+        &["progress"],
+    );
     check(json!({"step": 11}), 409, &["step"]);
     check(json!({"total_steps": 4}), 409, &["total_steps"]);
     check(json!({"topic": "other"}), 409, &["topic"]);
@@ -211,10 +215,10 @@ fn what_is_no_report_is_refused_by_name() {
     check("GET", "/v1/tasks?state=done", "", 400, &["state"]);
     check(
         "GET",
-        "/v1/tasks?topic=a%20b&limit=1",
+        "/v1/tasks?topic=a%20b&limit=0&page=1",
         "",
         400,
-        &["topic", "limit"],
+        &["topic", "limit", "page"],
     );
     let plain = [("Content-Type", "text/plain")];
     let answer = request(server.address(), "PUT", "/v1/tasks/t", &plain, "{}");
@@ -262,7 +266,7 @@ fn a_stream_that_is_opened_late_first_gets_what_is_going_on() {
     server.restart();
     assert_eq!(
         refused(&put(&server, "going-on", &json!({"step": 1})), 409),
-        ["step", "progress"]
+        ["step"]
     );
     assert_eq!(
         report(&server, "going-on", json!({"step": 2, "message": "again"})),

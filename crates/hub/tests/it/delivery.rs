@@ -9,7 +9,7 @@ use notification_hub::{
     Subscribe,
 };
 use notification_log::{Commit, EventLog, LogError, Retention};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{
     all_events, client, draft, durable, events, from, hub, id, is_idle, open, positions, publish,
@@ -300,8 +300,10 @@ async fn closing_ends_streams_that_have_to_wait() {
     };
     let (hub, _) = hub(config).await;
     let mut owing = open(&hub, durable("alice", AckMode::Manual)).await;
-    let mut held = Subscribe::default();
-    held.max_rate = Rate::per_second(0.01);
+    let held = Subscribe {
+        max_rate: Rate::per_second(0.01),
+        ..Subscribe::default()
+    };
     let mut held = open(&hub, held).await;
     publish_all(&hub, &["first", "second"]).await;
     assert_eq!(events(&mut owing).await, ["first"]);
@@ -442,37 +444,27 @@ async fn who_does_not_get_the_newer_event_gets_the_older_one() {
         tail_events: 1,
         ..HubConfig::default()
     };
-    let urgent = |name: &str, priority: u8| -> (String, Value) {
-        (
-            name.to_owned(),
-            json!({"collapse_key": "cpu", "priority": priority}),
-        )
-    };
+    // From the ring, and from the log.
     for config in [HubConfig::default(), small] {
         let (hub, _) = hub(config).await;
-        let mut high = open(
-            &hub,
-            Subscribe {
-                filter: Filter {
-                    min_priority: Some("high".parse().unwrap()),
-                    ..Filter::default()
-                },
-                ..Subscribe::default()
-            },
-        )
-        .await;
-        for (name, fields) in [urgent("alarm", 5), urgent("alarm-2", 5), urgent("calm", 1)] {
-            publish(&hub, &name, fields).await;
+        hub.join_group(id("ops"), id("alice")).await.unwrap();
+        let mut member = open(&hub, client("alice")).await;
+        let mut urgent = Subscribe::default();
+        urgent.filter.min_priority = Some("high".parse().unwrap());
+        let mut urgent = open(&hub, urgent).await;
+        let to_ops = json!({"collapse_key": "cpu", "audience": {"groups": ["ops"]}});
+        publish(&hub, "to-members", to_ops.clone()).await;
+        for (name, priority) in [("alarm", 5), ("calm", 1)] {
+            let fields = json!({"collapse_key": "cpu", "priority": priority});
+            publish(&hub, name, fields).await;
         }
-        let mut got = Vec::new();
-        while let Some(delivery) = soon(&mut high).await {
-            match delivery {
-                Delivery::Events(frames) => got.extend(frames),
-                Delivery::Conflated(_) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-        let last = got.last().and_then(|frame| frame.head.name.clone());
-        assert_eq!(last, Some(id("alarm-2")));
+        hub.leave_group(id("ops"), id("alice")).await.unwrap();
+        publish(&hub, "to-others", to_ops).await;
+        assert_eq!(all_events(&mut urgent).await, ["alarm"]);
+        assert_eq!(events(&mut member).await, ["to-members", "calm"]);
+        assert!(matches!(
+            soon(&mut member).await,
+            Some(Delivery::Conflated(1))
+        ));
     }
 }

@@ -1,6 +1,7 @@
 //! Clients whose place in the log the server keeps.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use notification_event::{Draft, Expiry, Timestamp};
@@ -15,7 +16,7 @@ use crate::harness::{
     all_events, draft, durable, events, head, hub, id, life, open, publish, publish_all, soon,
     topics,
 };
-use crate::hooked::Hooked;
+use crate::hooked::{Hooked, Moment};
 
 fn auto(name: &str) -> Subscribe {
     durable(name, AckMode::Auto)
@@ -290,6 +291,36 @@ fn acknowledgements_survive_the_server() {
     });
 }
 
+/// Nor is it undone by what was about to be stored of the client before.
+#[test]
+fn an_acknowledgement_that_was_answered_stands() {
+    let slow = Arc::new(AtomicBool::new(false));
+    let log = Hooked::new({
+        let slow = slow.clone();
+        move |moment| {
+            let is_append = moment == Moment::BeforeAppend;
+            let is_slow = is_append && slow.swap(false, Ordering::Relaxed);
+            let pause = Duration::from_millis(if is_slow { 1_500 } else { 0 });
+            async move { tokio::time::sleep(pause).await }
+        }
+    });
+    let log = Arc::new(log);
+    life(&log, HubConfig::default(), async |hub| {
+        let mut alice = open(&hub, manual("alice")).await;
+        publish_with_ids(&hub, &["e1", "e2"]).await;
+        assert_eq!(take(&mut alice).await, ["e1", "e2"]);
+        slow.store(true, Ordering::Relaxed);
+        // The keeper has something to store of her while this is being stored.
+        drop(alice);
+        acknowledge(&hub, "alice", &["e2"]).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    });
+    life(&log, HubConfig::default(), async |hub| {
+        let mut alice = open(&hub, manual("alice")).await;
+        assert_eq!(take(&mut alice).await, ["e1"]);
+    });
+}
+
 #[tokio::test]
 async fn every_connection_gets_everything() {
     let (hub, _) = hub(HubConfig::default()).await;
@@ -365,7 +396,8 @@ async fn who_has_acknowledged_everything_owes_nothing() {
     drop(alice);
     // One that comes later than what it acknowledges.
     acknowledge(&hub, "alice", &["e3", "e4"]).await;
-    assert_eq!(events(&mut idle).await, ["e1", "e2"]);
+    assert_eq!(events(&mut idle).await, ["e1"]);
+    assert_eq!(events(&mut idle).await, ["e2"]);
     drop(idle);
     let mut alice = open(&hub, manual("alice")).await;
     assert_eq!(events(&mut alice).await, ["e5"]);

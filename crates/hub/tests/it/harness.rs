@@ -21,7 +21,7 @@ pub(crate) async fn hub(config: HubConfig) -> (Hub, Arc<MemoryLog>) {
 /// What `story` does with a server over `log`, which then ends without a word,
 /// as by a power cut: nothing that it was about to do is done.
 pub(crate) fn life<T>(
-    log: &Arc<MemoryLog>,
+    log: &Arc<impl EventLog>,
     config: HubConfig,
     story: impl AsyncFnOnce(Hub) -> T,
 ) -> T {

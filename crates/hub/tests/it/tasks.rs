@@ -114,9 +114,14 @@ async fn tasks_are_found_by_topic_and_state_the_newest_first() {
         .await
         .unwrap();
     let check = |wanted: TaskFilter, expected: &[&str]| {
-        let found = hub.tasks(&wanted);
-        let ids: Vec<_> = found.iter().map(|status| status.id().as_str()).collect();
-        assert_eq!(ids, expected);
+        let ids = |limit: usize| -> (Vec<String>, bool) {
+            let (found, has_more) = hub.tasks(&wanted, limit);
+            let ids = found.iter().map(|status| status.id().to_string());
+            (ids.collect(), has_more)
+        };
+        let (all, has_more) = ids(10);
+        assert!(all == expected && !has_more, "{all:?}");
+        assert_eq!(ids(1), (vec![expected[0].to_owned()], expected.len() > 1));
     };
     let topics = || vec!["jobs/*".parse().unwrap()];
     check(TaskFilter::default(), &["a", "c", "b"]);
@@ -151,10 +156,11 @@ async fn a_task_for_an_audience_is_shown_to_it_alone() {
     report(&hub, "t", begun).await.unwrap();
     let is_shown = |client: Option<&str>| {
         let client = client.map(id);
-        let listed = hub.tasks(&TaskFilter {
+        let wanted = TaskFilter {
             client: client.clone(),
             ..TaskFilter::default()
-        });
+        };
+        let (listed, _) = hub.tasks(&wanted, 10);
         let found = hub.task(&id("t"), client.as_ref());
         assert_eq!(listed.len(), usize::from(found.is_some()));
         found.is_some()

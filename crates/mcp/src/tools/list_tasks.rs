@@ -89,9 +89,7 @@ impl Tool for ListTasks {
         };
         fields.optional("limit", Ok);
         fields.finish()?;
-        let mut tasks = self.hub.tasks(&wanted);
-        let more = tasks.len() > limit;
-        tasks.truncate(limit);
+        let (tasks, more) = self.hub.tasks(&wanted, limit);
         Ok(json!({ "tasks": tasks, "more": more }))
     }
 }

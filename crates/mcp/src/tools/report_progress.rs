@@ -36,7 +36,7 @@ impl Tool for ReportProgress {
                 "task_id": schemas::identifier(
                     "What identifies the task: choose one at its first report that nothing else \
                      has, such as import-7f3a9c, and give the same in all that follow. 1 to 128 \
-                     of the characters A-Z a-z 0-9 . _ : ~ -"
+                     of the characters A-Z a-z 0-9 . _ : ~ -, not only dots"
                 ),
                 "task_name": {
                     "type": "string", "minLength": 1, "maxLength": Progress::MAX_TASK_NAME,

@@ -102,7 +102,7 @@ async fn what_does_not_fit_is_named_as_the_argument_it_is() {
         assert_eq!(refusal, format!("nothing was done: {says}"));
         assert_eq!(server.hub.events_published(), 0);
     };
-    let name = "a string of 1 to 128 of the characters A-Z a-z 0-9 . _ : ~ -";
+    let name = "a string of 1 to 128 of the characters A-Z a-z 0-9 . _ : ~ -, not only dots";
     let topic =
         "a string of 1 to 8 segments of A-Z a-z 0-9 . _ - separated by /, at most 255 bytes";
     check(
@@ -186,5 +186,8 @@ async fn clients_and_groups_are_bounded_together() {
         refusal.starts_with("nothing was done: clients, groups: "),
         "{refusal}"
     );
-    assert!(refusal.ends_with("1 to 1000 names in all"), "{refusal}");
+    assert!(
+        refusal.ends_with("1 to 1000 names of clients and groups in all"),
+        "{refusal}"
+    );
 }

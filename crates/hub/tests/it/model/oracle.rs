@@ -30,11 +30,17 @@ pub(super) fn judge(world: &World) {
     });
 }
 
+/// After the one position, and up to the other if there is one.
+type Span = (Position, Option<Position>);
+
 struct Oracle<'a> {
     history: &'a History,
     world: &'a World,
     /// While a client was in a group: after the one position, up to the other.
-    memberships: HashMap<(GroupName, ClientId), Vec<(Position, Option<Position>)>>,
+    memberships: HashMap<(GroupName, ClientId), Vec<Span>>,
+    /// Where the events of each id are: one that retention has removed may be
+    /// published again.
+    places: HashMap<&'a EventId, Vec<Position>>,
 }
 
 impl<'a> Oracle<'a> {
@@ -53,10 +59,16 @@ impl<'a> Oracle<'a> {
                 _ => {}
             }
         }
+        let mut places: HashMap<_, Vec<_>> = HashMap::new();
+        for (event, position) in history.events.iter().zip(1..) {
+            let of_id = places.entry(&event.head.id);
+            of_id.or_default().push(Position(position));
+        }
         Self {
             history,
             world,
             memberships,
+            places,
         }
     }
 
@@ -130,7 +142,11 @@ impl<'a> Oracle<'a> {
     /// Whether a client had asked, when it was `at`, not to get an event again.
     fn is_acknowledged(&self, client: &ClientId, position: Position, at: u64) -> bool {
         let mut all = self.world.acknowledgements.iter();
-        all.any(|a| a.client == *client && a.requested_at <= at && a.covers(position))
+        let places = &self.places[&self.head(position).id];
+        all.any(|a| {
+            let is_meant = a.client == *client && a.requested_at <= at;
+            is_meant && places.iter().any(|p| a.covers(*p))
+        })
     }
 
     /// Whether it had been told that it will not.
@@ -144,13 +160,6 @@ impl<'a> Oracle<'a> {
 
     /// Every answer names events that are there, and nothing else is there.
     fn judge_answers(&self, requests: &[Request]) {
-        let mut there: HashMap<&EventId, Vec<Position>> = HashMap::new();
-        for (event, position) in self.history.events.iter().zip(1..) {
-            there
-                .entry(&event.head.id)
-                .or_default()
-                .push(Position(position));
-        }
         let mut published: HashMap<&EventId, usize> = HashMap::new();
         let mut unheard = 0;
         for Request { drafts, answer } in requests {
@@ -165,7 +174,7 @@ impl<'a> Oracle<'a> {
                 }
             };
             for answer in answers {
-                assert!(there[&answer.event_id].contains(&answer.cursor.position));
+                assert!(self.places[&answer.event_id].contains(&answer.cursor.position));
                 if !answer.is_duplicate {
                     *published.entry(&answer.event_id).or_default() += 1;
                 }
@@ -181,7 +190,7 @@ impl<'a> Oracle<'a> {
             }
         }
         let mut unknown = 0;
-        for (id, positions) in there {
+        for (id, positions) in &self.places {
             if self.head(positions[0]).topic.as_str().starts_with('$') {
                 continue;
             }
@@ -205,7 +214,7 @@ impl<'a> Oracle<'a> {
                 if let Some((name, client)) = self.news(position, "$presence") {
                     let joined = name == "client.joined";
                     let was_here = is_here.insert(client, joined).unwrap_or_default();
-                    assert_ne!(was_here, joined, "{position:?}");
+                    assert_ne!(was_here, joined, "{position:?}, of the life from {begin:?}");
                 }
             }
             if end == self.newest() {
@@ -225,11 +234,15 @@ impl<'a> Oracle<'a> {
 
     /// Nothing is said twice of what became of an event.
     fn judge_news(&self) {
-        let mut said = HashSet::new();
+        let mut said: HashMap<_, usize> = HashMap::new();
         for position in positions(Position::START, self.newest()) {
             if let Some((name, client)) = self.news(position, "$receipts/") {
                 let topic = self.head(position).topic.as_str();
-                assert!(said.insert((topic, name, client)), "{position:?}");
+                let event: EventId = topic["$receipts/".len()..].parse().unwrap();
+                let times = said.entry((topic, name, client)).or_default();
+                *times += 1;
+                let is_new = *times <= self.places[&event].len();
+                assert!(is_new, "{position:?} was said before");
             }
         }
     }
@@ -326,19 +339,28 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// Not too much is given beyond the oldest that is not acknowledged.
+    /// Not too much is given beyond the oldest that is not acknowledged, now or
+    /// before the client came back.
     fn judge_window(&self, stream: &Stream, client: &ClientId) {
+        let subscribe = &stream.subscribe;
+        let of_client = |s: &&Stream| {
+            s.subscribe.client.as_ref() == Some(client) && s.subscribe.filter == subscribe.filter
+        };
+        let streams: Vec<_> = self.world.streams.iter().filter(of_client).collect();
         let mut given = Vec::new();
-        for told in &stream.told {
-            if let Told::Event(seen) = told {
-                given.push(seen.position);
-                let is_open = |p: &Position| {
-                    *p > seen.floor && !self.is_acknowledged(client, *p, seen.at)
-                };
-                let oldest = given.iter().position(is_open);
-                let beyond = oldest.map_or(0, |oldest| given.len() - oldest);
-                assert!(beyond <= WINDOW, "{client} was given {given:?} at {seen:?}");
-            }
+        for seen in stream.told.iter().filter_map(Told::event) {
+            given.push(seen.position);
+            // What no other connection would get any more is not waited for.
+            let is_owed =
+                |p: &Position| *p > seen.floor && !self.is_replaced(subscribe, *p, seen.head);
+            let mut open = given.iter().filter(|p| is_owed(p));
+            let oldest = open.find(|p| !self.is_acknowledged(client, **p, seen.at));
+            let Some(oldest) = oldest else { continue };
+            let told = streams.iter().flat_map(|s| &s.told).filter_map(Told::event);
+            let beyond = told.filter(|t| t.at <= seen.at && t.position >= *oldest);
+            let beyond: HashSet<_> = beyond.map(|t| t.position).filter(is_owed).collect();
+            let is_too_much = beyond.len() > WINDOW;
+            assert!(!is_too_much, "{client} was given {beyond:?} at {seen:?}");
         }
     }
 
@@ -431,17 +453,15 @@ impl<'a> Oracle<'a> {
                 );
 
                 let is_delivered = receipt.is_some_and(|receipt| receipt.delivered_at.is_some());
-                let mut reached = self.world.streams.iter().filter(|stream| {
-                    stream.subscribe.client.as_ref() == Some(client)
-                        && stream.reached >= Some(*position)
-                        && stream.events().any(|p| p == *position)
-                });
-                let is_noted = reached.clone().any(|stream| stream.life == last_life);
+                let streams = self.world.streams.iter();
+                let mut its = streams.filter(|s| s.subscribe.client.as_ref() == Some(client));
+                let is_noted = its
+                    .clone()
+                    .any(|s| s.life == last_life && s.arrived.contains(position));
                 assert!(!is_noted || is_delivered, "{client} has got {position:?}");
-                assert!(
-                    !is_delivered || reached.next().is_some(),
-                    "{client} has no {position:?}"
-                );
+                let places = &self.places[&self.head(*position).id];
+                let has_it = its.any(|s| places.iter().any(|p| s.arrived.contains(p)));
+                assert!(!is_delivered || has_it, "{client} has no {position:?}");
 
                 let is_acknowledged =
                     receipt.is_some_and(|receipt| receipt.acknowledged_at.is_some());
