@@ -729,6 +729,25 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_moves_on_while_a_stream_is_opened_begins_again() {
+        let story = Story::new();
+        let connection = story.attach(AckMode::Auto, 0);
+        let kept = story.clients.cursor(&story.alice);
+        story.confirm(connection, 5);
+        let attached = story.clients.attach(Attach {
+            client: &story.alice,
+            filter: &Filter::default(),
+            ack: AckMode::Auto,
+            connection: Uuid::new_v4(),
+            position: Position(0),
+            kept,
+            now: Timestamp::from_millis(0),
+        });
+        assert!(matches!(attached, Ok(Attached::Changed)));
+        assert_eq!(story.cursor(), 5);
+    }
+
+    #[test]
     fn changes_are_stored_once() {
         let story = Story::new();
         let connection = story.attach(AckMode::Auto, 0);

@@ -12,8 +12,8 @@ use notification_log::{Commit, EventLog, LogError, Retention};
 use serde_json::json;
 
 use crate::harness::{
-    all_events, client, draft, durable, events, from, hub, id, is_idle, open, positions, publish,
-    publish_all, soon, topics,
+    all_events, client, draft, durable, events, from, hub, id, is_idle, next, open, positions,
+    publish, publish_all, soon, topics,
 };
 use crate::hooked::Hooked;
 
@@ -191,7 +191,7 @@ async fn a_reader_that_retention_overtakes_is_told_of_the_gap() {
         publish_all(&hub, &["n"]).await;
     }
     keep(&*log, 3).await;
-    match slow.next().await {
+    match next(&mut slow).await {
         Delivery::Gap { cursor, reason } => {
             assert_eq!((cursor.position.0, reason), (7, GapReason::Retention));
         }
@@ -283,7 +283,7 @@ async fn closing_hands_out_what_was_taken_and_then_says_so() {
     hub.close().await;
     published.await.unwrap().unwrap();
     assert_eq!(events(&mut reader).await, ["n"]);
-    assert!(matches!(reader.next().await, Delivery::Closing));
+    assert!(matches!(next(&mut reader).await, Delivery::Closing));
     let refused = hub.publish_one(draft("n", json!({}))).await;
     assert_eq!(refused, Err(PublishError::Closing));
     assert_eq!(hub.ready(), Err(PublishError::Closing));
@@ -307,7 +307,7 @@ async fn closing_ends_streams_that_have_to_wait() {
     let mut held = open(&hub, held).await;
     publish_all(&hub, &["first", "second"]).await;
     assert_eq!(events(&mut owing).await, ["first"]);
-    assert!(matches!(owing.next().await, Delivery::Paused(1)));
+    assert!(matches!(next(&mut owing).await, Delivery::Paused(1)));
     assert_eq!(events(&mut held).await, ["first"]);
     // Nobody waits on them while the hub closes.
     hub.close().await;
@@ -323,7 +323,7 @@ async fn a_stream_that_somebody_closes_is_told() {
     let mut other = open(&hub, Subscribe::default()).await;
     let id = closed.id();
     let waiting = tokio::spawn(async move {
-        let delivery = closed.next().await;
+        let delivery = next(&mut closed).await;
         (closed, delivery)
     });
     tokio::task::yield_now().await;
@@ -331,7 +331,7 @@ async fn a_stream_that_somebody_closes_is_told() {
     let (mut closed, delivery) = waiting.await.unwrap();
     assert!(matches!(delivery, Delivery::Closed));
     publish_all(&hub, &["n"]).await;
-    assert!(matches!(closed.next().await, Delivery::Closed));
+    assert!(matches!(next(&mut closed).await, Delivery::Closed));
     assert_eq!(events(&mut other).await, ["n"]);
     drop(closed);
     assert!(!hub.close_connection(id));
@@ -384,7 +384,7 @@ async fn a_hole_in_the_log_ends_a_stream_and_is_not_passed_over() {
     let hub = Hub::open(Arc::new(log), config).await.unwrap();
     publish_all(&hub, &["n", "n", "n", "n"]).await;
     let mut reader = open(&hub, from(Start::Beginning)).await;
-    let end = reader.next().await;
+    let end = next(&mut reader).await;
     assert!(
         matches!(end, Delivery::Failed(LogError::Damaged(_))),
         "{end:?}"
@@ -418,7 +418,7 @@ async fn a_newer_event_replaces_an_older_one_that_was_not_sent() {
         }
         let mut got = Vec::new();
         let conflated = loop {
-            match stream.next().await {
+            match next(&mut stream).await {
                 Delivery::Events(frames) => {
                     got.extend(frames.iter().map(|f| f.head.name.clone().unwrap()));
                 }

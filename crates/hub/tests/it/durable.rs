@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use notification_event::{Draft, Expiry, Timestamp};
+use notification_event::Timestamp;
 use notification_hub::{
     AckMode, Acknowledge, ClientsConfig, Delivery, DurableError, Hub, HubConfig, Start, Subscribe,
     SubscribeError, Subscription,
@@ -13,8 +13,8 @@ use notification_log::{Change, EventLog, MemoryLog, Retention};
 use serde_json::json;
 
 use crate::harness::{
-    all_events, draft, durable, events, head, hub, id, life, open, publish, publish_all, soon,
-    topics,
+    all_events, draft, durable, events, head, hub, id, life, next, open, publish, publish_all,
+    soon, topics,
 };
 use crate::hooked::{Hooked, Moment};
 
@@ -343,7 +343,7 @@ async fn a_client_that_owes_too_much_is_told_and_goes_on_when_it_has_acknowledge
     let mut alice = open(&hub, manual("alice")).await;
     publish_with_ids(&hub, &["e1", "e2", "e3", "e4", "e5", "e6"]).await;
     assert_eq!(events(&mut alice).await, ["e1", "e2", "e3"]);
-    assert!(matches!(alice.next().await, Delivery::Paused(3)));
+    assert!(matches!(next(&mut alice).await, Delivery::Paused(3)));
     assert!(soon(&mut alice).await.is_none(), "it is told once");
 
     // Beyond the oldest that is not acknowledged there is no more room yet.
@@ -357,7 +357,7 @@ async fn a_client_that_owes_too_much_is_told_and_goes_on_when_it_has_acknowledge
     acknowledge(&hub, "alice", &["e1"]).await;
     let (mut alice, names) = waiting.await.unwrap();
     assert_eq!(names, ["e4", "e5"]);
-    assert!(matches!(alice.next().await, Delivery::Paused(3)));
+    assert!(matches!(next(&mut alice).await, Delivery::Paused(3)));
     let all = Acknowledge::Through(alice.cursor());
     hub.acknowledge(&id("alice"), all).await.unwrap();
     assert_eq!(all_events(&mut alice).await, ["e6"]);
@@ -369,16 +369,16 @@ async fn who_owed_too_much_when_it_went_gets_it_again() {
     let mut alice = open(&hub, manual("alice")).await;
     publish_with_ids(&hub, &["e1", "e2", "e3"]).await;
     assert_eq!(events(&mut alice).await, ["e1", "e2"]);
-    assert!(matches!(alice.next().await, Delivery::Paused(2)));
+    assert!(matches!(next(&mut alice).await, Delivery::Paused(2)));
 
     // Another connection gets as much, and so does the next after both.
     let mut other = open(&hub, manual("alice")).await;
     assert_eq!(events(&mut other).await, ["e1", "e2"]);
-    assert!(matches!(other.next().await, Delivery::Paused(2)));
+    assert!(matches!(next(&mut other).await, Delivery::Paused(2)));
     drop((alice, other));
     let mut alice = open(&hub, manual("alice")).await;
     assert_eq!(events(&mut alice).await, ["e1", "e2"]);
-    assert!(matches!(alice.next().await, Delivery::Paused(2)));
+    assert!(matches!(next(&mut alice).await, Delivery::Paused(2)));
     acknowledge(&hub, "alice", &["e1", "e2"]).await;
     assert_eq!(events(&mut alice).await, ["e3"]);
 }
@@ -404,22 +404,40 @@ async fn who_has_acknowledged_everything_owes_nothing() {
 }
 
 #[tokio::test]
-async fn what_expired_on_the_way_back_does_not_hold_the_place() {
+async fn what_was_replaced_on_the_way_back_does_not_hold_the_place() {
     let (hub, _) = hub(at_most(1)).await;
     let mut alice = open(&hub, manual("alice")).await;
-    let brief = Draft {
-        expiry: Some(Expiry::In(Duration::from_millis(20))),
-        ..draft("brief", json!({"event_id": "brief"}))
-    };
-    hub.publish_one(brief).await.unwrap();
-    assert_eq!(events(&mut alice).await, ["brief"]);
+    let cpu = |event: &str| draft(event, json!({"event_id": event, "collapse_key": "cpu"}));
+    hub.publish_one(cpu("cpu-1")).await.unwrap();
+    assert_eq!(events(&mut alice).await, ["cpu-1"]);
     drop(alice);
-    std::thread::sleep(Duration::from_millis(25));
+    hub.publish_one(cpu("cpu-2")).await.unwrap();
     let mut alice = open(&hub, manual("alice")).await;
-    assert!(soon(&mut alice).await.is_none());
-    publish_with_ids(&hub, &["e1"]).await;
-    assert_eq!(events(&mut alice).await, ["e1"]);
-    acknowledge(&hub, "alice", &["e1"]).await;
+    assert_eq!(events(&mut alice).await, ["cpu-2"]);
+    acknowledge(&hub, "alice", &["cpu-2"]).await;
+    assert!(matches!(next(&mut alice).await, Delivery::Conflated(1)));
+    let status = hub.client(&id("alice")).unwrap();
+    assert_eq!(status.record.cursor, head(&hub));
+}
+
+/// Of two connections, one was given what the other is not given any more.
+#[tokio::test]
+async fn what_a_newer_event_has_replaced_is_not_owed() {
+    let (hub, _) = hub(at_most(2)).await;
+    let mut silent = open(&hub, manual("alice")).await;
+    let cpu = |event: &str| draft(event, json!({"event_id": event, "collapse_key": "cpu"}));
+    hub.publish_one(cpu("cpu-1")).await.unwrap();
+    assert_eq!(events(&mut silent).await, ["cpu-1"]);
+    hub.publish_one(cpu("cpu-2")).await.unwrap();
+    let mut alice = open(&hub, manual("alice")).await;
+    assert_eq!(events(&mut alice).await, ["cpu-2"]);
+    acknowledge(&hub, "alice", &["cpu-2"]).await;
+    assert!(matches!(next(&mut alice).await, Delivery::Conflated(1)));
+    for event in ["e1", "e2", "e3", "e4", "e5"] {
+        publish_with_ids(&hub, &[event]).await;
+        assert_eq!(events(&mut alice).await, [event]);
+        acknowledge(&hub, "alice", &[event]).await;
+    }
     let status = hub.client(&id("alice")).unwrap();
     assert_eq!(status.record.cursor, head(&hub));
 }
@@ -438,7 +456,7 @@ async fn what_retention_has_removed_is_not_owed() {
     let mut alice = open(&hub, manual("alice")).await;
     publish_with_ids(&hub, &["e1", "e2", "e3", "e4", "e5", "e6"]).await;
     assert_eq!(events(&mut alice).await, ["e1", "e2"]);
-    assert!(matches!(alice.next().await, Delivery::Paused(2)));
+    assert!(matches!(next(&mut alice).await, Delivery::Paused(2)));
     let waiting = tokio::time::timeout(Duration::from_secs(5), events(&mut alice)).await;
     assert_eq!(waiting.expect("it goes on"), ["e3", "e4"]);
 }
@@ -461,7 +479,7 @@ async fn a_client_that_is_forgotten_begins_anew() {
     let mut alice = open(&hub, auto("alice")).await;
     assert_eq!(hub.forget_client(&id("alice")).await, Ok(true));
     assert_eq!(hub.forget_client(&id("alice")).await, Ok(false));
-    assert!(matches!(alice.next().await, Delivery::Closed));
+    assert!(matches!(next(&mut alice).await, Delivery::Closed));
     drop(alice);
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(log.records().await.unwrap().clients, []);
@@ -502,7 +520,7 @@ async fn a_place_that_retention_overtook_is_a_gap() {
     let now = Timestamp::from_millis(0);
     log.prune(&keep, now, 100).await.unwrap();
     let mut alice = open(&hub, auto("alice")).await;
-    let gap = alice.next().await;
+    let gap = next(&mut alice).await;
     assert!(matches!(gap, Delivery::Gap { .. }), "{gap:?}");
     assert_eq!(all_events(&mut alice).await, ["third"]);
 }

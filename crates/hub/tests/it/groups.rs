@@ -1,9 +1,10 @@
 //! Events for groups are for those who were in them when they were published.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use notification_hub::{HubConfig, Start, Subscribe};
-use notification_log::MemoryLog;
+use notification_log::{EventLog, MemoryLog, Retention};
 use serde_json::json;
 
 use crate::harness::{all_events, client, draft, events, hub, id, life, open, publish, soon};
@@ -110,6 +111,28 @@ async fn a_join_between_publishers_stands_between_their_events() {
         all_events(&mut open(&hub, replay("alice")).await).await,
         ["second"]
     );
+}
+
+/// As it keeps everything else for which memory lasts.
+#[tokio::test(start_paused = true)]
+async fn what_retention_has_removed_still_reaches_members_who_are_connected() {
+    let config = HubConfig {
+        retention: Retention {
+            max_events: Some(1),
+            ..Retention::default()
+        },
+        ..HubConfig::default()
+    };
+    let (hub, log) = hub(config).await;
+    let mut alice = open(&hub, client("alice")).await;
+    hub.join_group(id("ops"), id("alice")).await.unwrap();
+    let to_ops = json!({"audience": {"groups": ["ops"]}});
+    publish(&hub, "to-ops", to_ops).await;
+    hub.leave_group(id("ops"), id("alice")).await.unwrap();
+    publish(&hub, "to-all", json!({})).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(log.bounds().events(), 1);
+    assert_eq!(all_events(&mut alice).await, ["to-ops", "to-all"]);
 }
 
 #[test]

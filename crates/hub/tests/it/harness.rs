@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use notification_event::{Cursor, Draft, Filter, Position};
@@ -93,9 +94,16 @@ pub(crate) async fn open(hub: &Hub, subscribe: Subscribe) -> Subscription {
     hub.subscribe(subscribe).await.unwrap()
 }
 
+/// What comes next, which has to come.
+pub(crate) async fn next(stream: &mut Subscription) -> Delivery {
+    let patience = Duration::from_secs(30);
+    let delivery = tokio::time::timeout(patience, stream.next()).await;
+    delivery.expect("something comes")
+}
+
 /// The names of the next delivery, which has to be events.
 pub(crate) async fn events(stream: &mut Subscription) -> Vec<String> {
-    match stream.next().await {
+    match next(stream).await {
         Delivery::Events(frames) => {
             let names = frames.iter().map(|frame| frame.head.name.as_ref().unwrap());
             names.map(ToString::to_string).collect()
@@ -141,7 +149,7 @@ pub(crate) fn is_idle(stream: &mut Subscription) -> bool {
 
 /// The positions of the next delivery, which has to be events.
 pub(crate) async fn positions(stream: &mut Subscription) -> Vec<u64> {
-    match stream.next().await {
+    match next(stream).await {
         Delivery::Events(frames) => frames.iter().map(|frame| frame.position.0).collect(),
         other => panic!("{other:?}"),
     }

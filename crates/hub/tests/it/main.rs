@@ -1,6 +1,6 @@
 //! The hub, from publishing to delivery, over the log in memory.
 //!
-//! Each file is one theme, told in short stories; `model.rs` interleaves
+//! Each file is one theme, told in short stories; `model` interleaves
 //! everything at random and compares it with an oracle.
 
 mod delivery;

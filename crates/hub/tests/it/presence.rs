@@ -7,7 +7,7 @@ use notification_hub::{Delivery, HubConfig, Start, Subscribe};
 use notification_log::MemoryLog;
 use serde_json::Value;
 
-use crate::harness::{client, events, hub, life, open, soon, topics};
+use crate::harness::{client, events, hub, life, next, open, soon, topics};
 
 fn config() -> HubConfig {
     HubConfig {
@@ -23,7 +23,7 @@ async fn a_client_joins_once_and_leaves_after_a_while_without_a_connection() {
     let phone = open(&hub, client("alice")).await;
     let laptop = open(&hub, client("alice")).await;
     let _nameless = open(&hub, Subscribe::default()).await;
-    match presence.next().await {
+    match next(&mut presence).await {
         Delivery::Events(frames) => {
             let json: Value = serde_json::from_slice(frames[0].json()).unwrap();
             assert_eq!(json["name"], "client.joined");
@@ -59,7 +59,7 @@ async fn who_is_here_is_the_snapshot_of_presence() {
     };
     let mut stream = open(&hub, who).await;
     let mut seen = Vec::new();
-    while let Delivery::Snapshot(frames) = stream.next().await {
+    while let Delivery::Snapshot(frames) = next(&mut stream).await {
         for frame in frames {
             let json: Value = serde_json::from_slice(frame.json()).unwrap();
             seen.push((json["data"]["client_id"].clone(), json["name"].clone()));

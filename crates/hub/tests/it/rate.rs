@@ -6,7 +6,7 @@ use notification_hub::{Delivery, Hub, HubConfig, Rate, Subscribe, Subscription};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::harness::{draft, hub, id, is_idle, open, publish_all};
+use crate::harness::{draft, hub, id, is_idle, next, open, publish_all};
 use notification_event::{Report, TaskId};
 
 fn at_rate(events_per_second: f64) -> Subscribe {
@@ -44,7 +44,7 @@ async fn a_rate_delays_but_does_not_drop() {
     publish_all(&hub, &["n"; 10]).await;
     let mut positions = Vec::new();
     while positions.len() < 10 {
-        match stream.next().await {
+        match next(&mut stream).await {
             Delivery::Events(frames) => positions.extend(frames.iter().map(|f| f.position.0)),
             other => panic!("{other:?}"),
         }
@@ -80,7 +80,7 @@ async fn the_lower_of_two_bounds_holds() {
         let start = Instant::now();
         publish_all(&hub, &["n"; 4]).await;
         for _ in 0..4 {
-            assert!(matches!(stream.next().await, Delivery::Events(_)));
+            assert!(matches!(next(&mut stream).await, Delivery::Events(_)));
         }
         assert_eq!(start.elapsed().as_secs(), 3);
     }

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use notification_event::EventId;
 use notification_hub::{
-    AckMode, Acknowledge, AcknowledgeError, Acknowledged, Hub, HubConfig, Subscription,
+    AckMode, Acknowledge, AcknowledgeError, Acknowledged, Hub, HubConfig, Start, Subscription,
 };
 use notification_log::{EventLog, MemoryLog};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::harness::{
-    client, durable, events, everything_in, head, hub, id, life, open, publish, soon, topics,
+    client, durable, events, everything_in, from, head, hub, id, life, open, publish, soon, topics,
 };
+use crate::hooked::{Hooked, Moment};
 
 /// Who has a receipt for an event: whether it was delivered, and acknowledged.
 async fn receipts(hub: &Hub, event: &str) -> Vec<(String, bool, bool)> {
@@ -170,6 +172,43 @@ async fn a_cursor_acknowledges_all_that_was_asked_before_it() {
     future.position = future.position.plus(100);
     let refused = hub.acknowledge(&alice, Acknowledge::Through(future)).await;
     assert!(matches!(refused, Err(AcknowledgeError::Invalid(_))));
+}
+
+/// A stream that catches up reads what is committed, before it is handed out.
+#[tokio::test]
+async fn whatever_was_given_can_be_acknowledged() {
+    let gate = Arc::new(Semaphore::new(3));
+    let log = Hooked::new({
+        let gate = gate.clone();
+        move |moment| {
+            let gate = gate.clone();
+            async move {
+                if moment == Moment::AfterAppend {
+                    gate.acquire().await.unwrap().forget();
+                }
+            }
+        }
+    });
+    let config = HubConfig {
+        tail_events: 1,
+        ..HubConfig::default()
+    };
+    let hub = Hub::open(Arc::new(log), config).await.unwrap();
+    for name in ["e1", "e2", "e3"] {
+        publish(&hub, name, json!({})).await;
+    }
+    let held = tokio::spawn({
+        let hub = hub.clone();
+        async move { publish(&hub, "e4", json!({})).await }
+    });
+    tokio::task::yield_now().await;
+    let mut stream = open(&hub, from(Start::Beginning)).await;
+    assert_eq!(events(&mut stream).await, ["e1", "e2", "e3", "e4"]);
+    let through = Acknowledge::Through(stream.cursor());
+    hub.acknowledge(&id("alice"), through).await.unwrap();
+    gate.add_permits(1);
+    held.await.unwrap();
+    assert!(soon(&mut stream).await.is_none(), "it does not come again");
 }
 
 #[tokio::test]

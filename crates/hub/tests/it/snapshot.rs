@@ -9,7 +9,9 @@ use notification_hub::{Delivery, Hub, HubConfig, Start, Subscribe, Subscription}
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::harness::{client, draft, events, hub, id, is_idle, open, publish, publish_all, topics};
+use crate::harness::{
+    client, draft, events, hub, id, is_idle, next, open, publish, publish_all, topics,
+};
 use crate::hooked::{Hooked, Moment};
 
 fn snapshot() -> Subscribe {
@@ -23,7 +25,7 @@ fn snapshot() -> Subscribe {
 async fn take(stream: &mut Subscription) -> Vec<u64> {
     let mut positions = Vec::new();
     loop {
-        match stream.next().await {
+        match next(stream).await {
             Delivery::Snapshot(frames) => positions.extend(frames.iter().map(|f| f.position.0)),
             Delivery::SnapshotComplete(events) => {
                 assert_eq!(events, positions.len() as u64);

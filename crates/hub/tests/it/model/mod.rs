@@ -3,10 +3,11 @@
 //! without a hole or a duplicate; all that it was not given is accounted for,
 //! and every gap that it is told of is a real one.
 //!
-//! `steps.rs` makes up what happens, `world.rs` does it and writes down what
-//! was seen, `oracle.rs` judges that by what was in the log.
+//! `steps.rs` makes up what happens, `world.rs` does it and writes down what is
+//! seen (`seen.rs`), `oracle.rs` judges that by what was in the log.
 
 mod oracle;
+mod seen;
 mod steps;
 mod world;
 

@@ -7,7 +7,8 @@ use notification_hub::{AckMode, PublishError, Start, Subscribe};
 use notification_log::Change;
 use serde_json::Value;
 
-use super::world::{Passed, Read, Request, Seen, Stream, Told, WINDOW, What, World};
+use super::seen::{Passed, Read, Request, Seen, Stream, Told, What};
+use super::world::{WINDOW, World};
 use crate::hooked::History;
 
 /// Compares all that was seen with what was in the log.

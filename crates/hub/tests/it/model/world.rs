@@ -6,13 +6,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use notification_event::{ClientId, Cursor, Draft, EventId, Filter, Position, TaskId, Timestamp};
 use notification_hub::{
-    AckMode, Acknowledge, AcknowledgeError, ClientsConfig, Delivery, DurableError, EventPage, Hub,
-    HubConfig, PageRequest, PublishError, Published, Rate, Start, Subscribe, SubscribeError,
-    Subscription,
+    AckMode, Acknowledge, AcknowledgeError, ClientsConfig, Delivery, DurableError, Hub, HubConfig,
+    PageRequest, PublishError, Published, Rate, Start, Subscribe, SubscribeError, Subscription,
 };
 use notification_log::{Change, EventLog, Receipt, Retention};
 use tokio::task::JoinHandle;
 
+use super::seen::{Acknowledgement, Passed, Read, Request, Seen, Stream, Told, What};
 use super::steps::{
     Begin, CLIENTS, GROUPS, Setting, Settled, Step, Wanted, durable_filter, report,
 };
@@ -47,81 +47,6 @@ pub(super) struct World {
     durable: HashMap<ClientId, Durable>,
     publishing: Vec<(usize, Publishing)>,
     acknowledging: Vec<(usize, JoinHandle<Result<(), AcknowledgeError>>)>,
-}
-
-/// What a publisher asked for.
-pub(super) struct Request {
-    /// None of them is a report.
-    pub(super) drafts: Vec<Draft>,
-    /// None was not heard, as by a publisher whose server vanished.
-    pub(super) answer: Option<Result<Vec<Published>, PublishError>>,
-}
-
-/// A stream, and all that its reader was told.
-pub(super) struct Stream {
-    pub(super) subscribe: Subscribe,
-    /// In which life of the server.
-    pub(super) life: usize,
-    pub(super) opened_at: u64,
-    pub(super) started: Position,
-    pub(super) told: Vec<Told>,
-    /// Where it had come when it was last looked at.
-    pub(super) end: Seen,
-    pub(super) conflated: u64,
-    /// It had all there was in the end.
-    pub(super) is_at_head: bool,
-    pub(super) snapshot: Vec<Position>,
-    pub(super) snapshot_end: Option<Seen>,
-    /// Up to where it was confirmed to have reached its reader.
-    confirmed: Position,
-    /// What was there by then.
-    pub(super) arrived: HashSet<Position>,
-    open: Option<Subscription>,
-}
-
-/// Where a stream was at some time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    pub(super) position: Position,
-    pub(super) at: u64,
-    /// The log's head and floor then.
-    pub(super) head: Position,
-    pub(super) floor: Position,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Told {
-    Event(Seen),
-    Gap(Seen),
-}
-
-/// A part of the log that was read.
-pub(super) struct Read {
-    pub(super) request: PageRequest,
-    pub(super) page: EventPage,
-}
-
-/// What a client has acknowledged.
-pub(super) struct Acknowledgement {
-    pub(super) client: ClientId,
-    pub(super) what: What,
-    life: usize,
-    pub(super) requested_at: u64,
-    /// When the answer was heard, and whether it was done.
-    pub(super) answered: Option<(u64, bool)>,
-}
-
-pub(super) enum What {
-    Events(Vec<Position>),
-    Through(Position),
-}
-
-/// That the server says of a client whose place follows what it acknowledges:
-/// of what this filter wants, it is done with everything between these.
-pub(super) struct Passed {
-    pub(super) filter: Filter,
-    pub(super) from: Position,
-    pub(super) to: Seen,
 }
 
 /// A client whose place in the log is kept.
@@ -518,11 +443,15 @@ impl World {
             () = turns(patience) => None,
         };
         let seen = self.seen(self.streams[index].open.as_ref().unwrap().cursor().position);
+        self.streams[index].end = seen;
+        delivery.is_some_and(|delivery| self.tell(index, seen, delivery))
+    }
+
+    /// Writes down what a reader was told. False if that was the last.
+    fn tell(&mut self, index: usize, seen: Seen, delivery: Delivery) -> bool {
         let stream = &mut self.streams[index];
-        stream.end = seen;
         match delivery {
-            None => return false,
-            Some(Delivery::Events(frames)) => {
+            Delivery::Events(frames) => {
                 assert!(!frames.is_empty());
                 stream.told.extend(frames.iter().map(|frame| {
                     Told::Event(Seen {
@@ -531,35 +460,35 @@ impl World {
                     })
                 }));
             }
-            Some(Delivery::Snapshot(frames)) => {
+            Delivery::Snapshot(frames) => {
                 assert!(!frames.is_empty() && stream.told.is_empty());
                 assert!(stream.snapshot_end.is_none());
                 stream
                     .snapshot
                     .extend(frames.iter().map(|frame| frame.position));
             }
-            Some(Delivery::SnapshotComplete(events)) => {
+            Delivery::SnapshotComplete(events) => {
                 assert_eq!(events, stream.snapshot.len() as u64);
                 assert!(stream.subscribe.snapshot && stream.snapshot_end.is_none());
                 stream.snapshot_end = Some(seen);
             }
-            Some(Delivery::Gap { cursor, .. }) => {
+            Delivery::Gap { cursor, .. } => {
                 assert_eq!(cursor.position, seen.position);
                 stream.told.push(Told::Gap(seen));
             }
-            Some(Delivery::Conflated(events)) => {
+            Delivery::Conflated(events) => {
                 assert!(events > 0);
                 stream.conflated += events;
             }
-            Some(Delivery::Paused(window)) => {
+            Delivery::Paused(window) => {
                 assert_eq!(window, WINDOW);
                 assert_eq!(stream.subscribe.durable, Some(AckMode::Manual));
             }
-            Some(Delivery::Closed) => {
+            Delivery::Closed => {
                 self.disconnect(index);
                 return false;
             }
-            Some(other @ (Delivery::Closing | Delivery::Failed(_))) => panic!("{other:?}"),
+            other @ (Delivery::Closing | Delivery::Failed(_)) => panic!("{other:?}"),
         }
         true
     }
@@ -612,33 +541,22 @@ impl World {
             return;
         }
         let events: Vec<_> = stream.events().collect();
-        let (what, asked) = match what {
+        let chosen = match what {
             Settled::Through { before_newest } => {
-                let Some(newest) = events.iter().rev().nth(before_newest).copied() else {
-                    return;
-                };
-                let through = Acknowledge::Through(self.cursor(newest));
-                (What::Through(newest), through)
+                let newest = events.iter().rev().nth(before_newest).copied();
+                newest.map(|p| (What::Through(p), Acknowledge::Through(self.cursor(p))))
             }
             Settled::Events { from, count } => {
-                let floor = self.log.bounds().floor;
-                let open = self.log.history(|history| {
-                    let open = events.iter().copied().filter(|position| {
-                        let head = &history.events[position.0 as usize - 1].head;
-                        (is_manual || head.require_ack)
-                            && *position > floor
-                            && !self.is_acknowledged(&client, *position)
-                    });
-                    let some = open.skip(from).take(count);
-                    let some = some.map(|p| (p, history.events[p.0 as usize - 1].head.id.clone()));
-                    some.collect::<Vec<_>>()
-                });
-                if open.is_empty() {
-                    return;
-                }
-                let (positions, ids): (Vec<_>, Vec<EventId>) = open.into_iter().unzip();
-                (What::Events(positions), Acknowledge::Events(ids))
+                let mut open = self.owed(&client, is_manual, &events);
+                open.drain(..from.min(open.len()));
+                open.truncate(count);
+                let (positions, ids): (Vec<_>, Vec<_>) = open.into_iter().unzip();
+                let is_any = !positions.is_empty();
+                is_any.then_some((What::Events(positions), Acknowledge::Events(ids)))
             }
+        };
+        let Some((what, asked)) = chosen else {
+            return;
         };
         self.acknowledgements.push(Acknowledgement {
             client: client.clone(),
@@ -651,6 +569,28 @@ impl World {
         let task = async move { hub.acknowledge(&client, asked).await.map(drop) };
         let index = self.acknowledgements.len() - 1;
         self.acknowledging.push((index, tokio::spawn(task)));
+    }
+
+    /// Those of `events` that a client can acknowledge, and has not.
+    fn owed(
+        &self,
+        client: &ClientId,
+        is_manual: bool,
+        events: &[Position],
+    ) -> Vec<(Position, EventId)> {
+        let floor = self.log.bounds().floor;
+        self.log.history(|history| {
+            let heads = events
+                .iter()
+                .map(|p| (*p, &history.events[p.0 as usize - 1].head));
+            let owed = heads.filter(|(position, head)| {
+                (is_manual || head.require_ack)
+                    && *position > floor
+                    && !self.is_acknowledged(client, *position)
+            });
+            owed.map(|(position, head)| (position, head.id.clone()))
+                .collect()
+        })
     }
 
     fn is_acknowledged(&self, client: &ClientId, position: Position) -> bool {
@@ -765,34 +705,6 @@ impl World {
     fn cursor(&self, position: Position) -> Cursor {
         let epoch = self.log.bounds().epoch;
         Cursor { epoch, position }
-    }
-}
-
-impl Stream {
-    /// The positions of the events that it was given.
-    pub(super) fn events(&self) -> impl Iterator<Item = Position> {
-        let events = self.told.iter().filter_map(Told::event);
-        events.map(|seen| seen.position)
-    }
-}
-
-impl Told {
-    pub(super) fn event(&self) -> Option<Seen> {
-        match self {
-            Self::Event(seen) => Some(*seen),
-            Self::Gap(_) => None,
-        }
-    }
-}
-
-impl Acknowledgement {
-    pub(super) fn covers(&self, position: Position) -> bool {
-        let was_refused = self.answered.is_some_and(|(_, is_done)| !is_done);
-        let is_meant = match &self.what {
-            What::Events(positions) => positions.contains(&position),
-            What::Through(through) => position <= *through,
-        };
-        is_meant && !was_refused
     }
 }
 
