@@ -5,6 +5,7 @@ use notification_event::{ClientId, Filter, Position};
 use tokio::sync::watch;
 
 use crate::Frame;
+use crate::bell::{Bell, Bells};
 
 /// The subscribers that have the same filter, and share the work it makes.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ struct Ring {
     clients: HashMap<ClientId, usize>,
     /// Durable clients that are not connected, and will want what this cohort wants.
     away: HashSet<ClientId>,
+    /// Who reads for many subscribers: where to ring, and what to say.
+    feeds: Vec<(Arc<Bell>, usize)>,
 }
 
 /// A frame that is wanted.
@@ -56,6 +59,7 @@ impl Cohort {
                 subscribers: 0,
                 clients: HashMap::new(),
                 away: HashSet::new(),
+                feeds: Vec::new(),
             }),
             newest: watch::Sender::new(head),
         }
@@ -131,10 +135,27 @@ impl Cohort {
         (subscribers + away > 0).then_some(taken)
     }
 
-    /// Wakes the subscribers, because there are frames up to `newest`.
-    pub(crate) fn wake(&self, newest: Position) {
-        self.ring().to_wake = false;
+    /// Wakes the subscribers, because there are frames up to `newest`: those who
+    /// wait for themselves at once, the others by `bells`, which are yet to be rung.
+    pub(crate) fn wake(&self, newest: Position, bells: &mut Bells) {
+        let mut ring = self.ring();
+        ring.to_wake = false;
+        for (bell, token) in &ring.feeds {
+            bells.note_feed(bell, *token);
+        }
+        drop(ring);
         self.newest.send_replace(newest);
+    }
+
+    /// Has `bell` say `token` from now on when there is something new.
+    pub(crate) fn add_feed(&self, bell: Arc<Bell>, token: usize) {
+        self.ring().feeds.push((bell, token));
+    }
+
+    /// Has it say so no more.
+    pub(crate) fn remove_feed(&self, bell: &Arc<Bell>, token: usize) {
+        let is_it = |feed: &(Arc<Bell>, usize)| Arc::ptr_eq(&feed.0, bell) && feed.1 == token;
+        self.ring().feeds.retain(|feed| !is_it(feed));
     }
 
     /// Has every subscriber look again, although there may be nothing new.

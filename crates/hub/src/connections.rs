@@ -2,12 +2,13 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use notification_event::{ClientId, EventId, Filter, Position, Timestamp};
 use notification_log::AckMode;
 use uuid::Uuid;
 
+use crate::bell::Bell;
 use crate::cohort::Cohort;
 use crate::metrics::ConflationLabel;
 use crate::{Metrics, Rate};
@@ -37,6 +38,8 @@ pub(crate) struct Connection {
     sent: AtomicU64,
     conflated: AtomicU64,
     closed: AtomicBool,
+    /// Where to ring for it, and what to say, if it is not waited for itself.
+    bell: OnceLock<(Arc<Bell>, usize)>,
     /// What its client was given and is asked to acknowledge, and has not been
     /// confirmed to have reached it. In order.
     unconfirmed: Mutex<VecDeque<(Position, EventId)>>,
@@ -146,6 +149,7 @@ impl Connections {
             sent: AtomicU64::new(0),
             conflated: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            bell: OnceLock::new(),
             unconfirmed: Mutex::default(),
         });
         let mut open = self.open();
@@ -206,7 +210,7 @@ impl Connections {
         events
     }
 
-    /// Has a stream look again at what it waits for, and those that ask for the same.
+    /// Has a stream look again at what it waits for.
     pub(crate) fn wake(&self, id: Uuid) {
         let connection = self.open().by_id.get(&id).cloned();
         if let Some(connection) = connection {
@@ -251,12 +255,6 @@ impl Connections {
         }
     }
 
-    /// Takes note that a reader was given events.
-    pub(crate) fn sent(&self, connection: &Connection, events: usize) {
-        connection.sent.fetch_add(events as u64, Ordering::Relaxed);
-        self.metrics.delivered.inc_by(events as u64);
-    }
-
     /// Takes note that a reader was not given events, because newer ones took their place.
     pub(crate) fn conflated(&self, connection: &Connection, reason: &'static str, events: u64) {
         connection.conflated.fetch_add(events, Ordering::Relaxed);
@@ -275,12 +273,26 @@ impl Connections {
 }
 
 impl Connection {
+    /// Takes note of events for itself; who counts them all does so apart.
+    pub(crate) fn sent(&self, events: usize) {
+        self.sent.fetch_add(events as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn moved_to(&self, position: Position) {
         self.position.store(position.0, Ordering::Relaxed);
     }
 
     fn wake(&self) {
-        self.cohort.wake_all();
+        match self.bell.get() {
+            Some((bell, token)) => bell.ring_for_stream(*token),
+            None => self.cohort.wake_all(),
+        }
+    }
+
+    /// Has `bell` say `token` from now on when this stream has to look again.
+    pub(crate) fn attach(&self, bell: Arc<Bell>, token: usize) {
+        // A stream changes hands once, when it is opened.
+        let _ = self.bell.set((bell, token));
     }
 
     pub(crate) fn close(&self) {

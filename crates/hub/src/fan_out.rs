@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use notification_event::{ClientId, Filter, Pattern, Position};
 use tokio::sync::watch;
 
+use crate::bell::Bells;
 use crate::cohort::Cohort;
 use crate::groups::Groups;
 use crate::router::Router;
@@ -101,9 +102,11 @@ impl FanOut {
         let reached = reached.collect();
         self.head.store(newest.0, Ordering::Release);
         drop(state);
+        let mut bells = Bells::default();
         for cohort in to_wake {
-            cohort.wake(newest);
+            cohort.wake(newest, &mut bells);
         }
+        bells.ring();
         reached
     }
 
@@ -115,10 +118,13 @@ impl FanOut {
     /// Says that there will be nothing more, to all who wait.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        let mut bells = Bells::default();
         let state = self.state();
         for cohort in state.cohorts.values() {
-            cohort.wake(state.tail.head());
+            cohort.wake(state.tail.head(), &mut bells);
         }
+        drop(state);
+        bells.ring();
     }
 
     /// Adds a subscriber to the cohort of its filter.

@@ -12,7 +12,8 @@ pub struct Frame {
     pub position: Position,
     /// What decides who gets it.
     pub head: Head,
-    sse: Bytes,
+    chunk: Bytes,
+    sse: Range<usize>,
     data: usize,
     json: Range<usize>,
     size: usize,
@@ -29,20 +30,27 @@ impl Frame {
         } = entry;
         let size = event.size();
         let id = Cursor { epoch, position }.to_string();
-        let mut sse = BytesMut::with_capacity(id.len() + event.json.len() + 13);
-        sse.put_slice(b"id: ");
-        sse.put_slice(id.as_bytes());
-        sse.put_slice(b"\n");
-        let data = sse.len();
-        sse.put_slice(b"data: ");
-        let start = sse.len();
-        sse.put_slice(&event.json);
-        let json = start..sse.len();
-        sse.put_slice(b"\n\n");
+        let length = id.len() + event.json.len() + "id: \ndata: \n\n".len();
+        let size_line = format!("{length:x}\r\n");
+        let mut chunk = BytesMut::with_capacity(size_line.len() + length + 2);
+        chunk.put_slice(size_line.as_bytes());
+        let start = chunk.len();
+        chunk.put_slice(b"id: ");
+        chunk.put_slice(id.as_bytes());
+        chunk.put_slice(b"\n");
+        let data = chunk.len();
+        chunk.put_slice(b"data: ");
+        let json = chunk.len()..chunk.len() + event.json.len();
+        chunk.put_slice(&event.json);
+        chunk.put_slice(b"\n\n");
+        let sse = start..chunk.len();
+        debug_assert_eq!(sse.len(), length);
+        chunk.put_slice(b"\r\n");
         Self {
             position,
             head: event.head,
-            sse: sse.freeze(),
+            chunk: chunk.freeze(),
+            sse,
             data,
             json,
             size,
@@ -52,13 +60,19 @@ impl Frame {
 
     /// The event in `text/event-stream` form: `id:` with its cursor, `data:`
     /// with its JSON, and the empty line.
-    pub fn sse(&self) -> &Bytes {
-        &self.sse
+    pub fn sse(&self) -> Bytes {
+        self.chunk.slice(self.sse.clone())
+    }
+
+    /// The same as one chunk of an HTTP/1.1 body (RFC 9112, section 7.1), so
+    /// that whoever writes to a socket has nothing left to put together.
+    pub fn chunk(&self) -> &[u8] {
+        &self.chunk
     }
 
     /// The same without its `id:`, for what is sent out of the log's order.
     pub fn sse_without_id(&self) -> &[u8] {
-        &self.sse[self.data..]
+        &self.chunk[self.data..self.sse.end]
     }
 
     /// How many bytes it takes to keep, about: its JSON and its audience.
@@ -68,7 +82,7 @@ impl Frame {
 
     /// The event's JSON, on one line.
     pub fn json(&self) -> &[u8] {
-        &self.sse[self.json.clone()]
+        &self.chunk[self.json.clone()]
     }
 
     /// Takes note that a newer event has taken its place.

@@ -14,14 +14,19 @@
 //!   one to another can neither skip an event nor repeat one, and a reader that
 //!   falls behind costs nothing but its position.
 //!
+//! - A transport that serves many streams on one thread hears of news by a [`Bell`]
+//!   and reads the live end once for all that want the same, as a [`Feed`].
+//!
 //! Start reading at [`Hub::publish`], then [`Subscription::next`].
 //!
 //! The hub does not know HTTP or MCP, nor which engine keeps its log.
 
+mod bell;
 mod clients;
 mod cohort;
 mod connections;
 mod fan_out;
+mod feed;
 mod frame;
 mod groups;
 mod health;
@@ -41,8 +46,10 @@ mod subscription;
 mod tail;
 mod tasks;
 
+pub use bell::{Bell, Rung};
 pub use clients::{ClientStatus, ClientsConfig, DurableError};
 pub use connections::{ConnectionStatus, Peer, Transport};
+pub use feed::{Batch, Feed, News};
 pub use frame::Frame;
 pub use hub::{GroupError, Hub, HubConfig, Published, Subscribe, SubscribeError, TaskFilter};
 pub use metrics::Metrics;
@@ -52,5 +59,5 @@ pub use publisher::PublishError;
 pub use rate::Rate;
 pub use receipts::{Acknowledge, AcknowledgeError, Acknowledged, EventReceipts};
 pub use start::Start;
-pub use subscription::{Delivery, Subscription};
+pub use subscription::{Delivery, Step, Subscription, Take};
 pub use tasks::TaskStatus;

@@ -8,19 +8,20 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Frame;
+use crate::bell::Bell;
 use crate::clients::Settle;
+use crate::cohort::Cohort;
 use crate::connections::Connection;
 use crate::fan_out::Membership;
+use crate::feed::{Batch, Feed, FrameBatch};
 use crate::metrics::ReasonLabel;
 use crate::rate::Bucket;
 use crate::receipts::Delivered;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 
-/// How much one delivery holds at most, and so what a reader that has stopped
-/// reading holds on to: beyond it, the reader is nothing but a position.
-const MAX_EVENTS: usize = 256;
-const MAX_BYTES: usize = 64 * 1024;
+/// Beyond every event that there is.
+const EVERYTHING: Position = Position(u64::MAX);
 
 /// How much of the log is looked at in one step of catching up.
 const PAGE: PageLimit = PageLimit {
@@ -96,6 +97,33 @@ pub enum Delivery {
     Closing,
     /// There will be nothing more: what follows cannot be read.
     Failed(LogError),
+}
+
+/// What a stream does next, as far as that is known without waiting.
+#[derive(Debug)]
+pub enum Step {
+    /// It is given something.
+    Deliver(Delivery),
+    /// Nothing yet, and it has moved on: to be asked again, after others.
+    Again,
+    /// It has to [read](Subscription::read) what is not in memory.
+    Read,
+    /// It waits until it is woken.
+    Wait,
+    /// It waits until then, or until it is woken.
+    WaitUntil(Instant),
+}
+
+/// What became of a batch that was read for many streams.
+#[derive(Debug)]
+pub enum Take {
+    /// It gets all of it.
+    All,
+    /// It gets these, perhaps none, and has to [look](Subscription::step)
+    /// whether there is something to be said of the others.
+    Some(Vec<Arc<Frame>>),
+    /// It is somewhere else, or held to a rate and the like: it has to look for itself.
+    Step,
 }
 
 /// Why an event does not go to a subscriber that its topic is for, or that it does.
@@ -194,65 +222,133 @@ impl Subscription {
         loop {
             // First of all: what happens after this ends the waits below.
             self.membership.newest.borrow_and_update();
-            if self.connection.is_closed() {
-                return Delivery::Closed;
-            }
-            if let Some(reason) = self.gap.take() {
-                return self.tell_gap(reason);
-            }
-            if self.snapshot.is_some() {
-                match self.read_snapshot().await {
-                    Ok(delivery) => return delivery,
-                    Err(error) => match self.end_or_retry(error).await {
-                        Some(end) => return end,
-                        None => continue,
-                    },
-                }
-            }
-            // In this order: head, ring, closed. The ring had every frame up to
-            // the head before the head was there to be read.
-            let head = self.hub.fan_out.head();
-            let allowance = match self.allowance() {
-                Ok(allowance) => allowance,
-                Err(Wait::Tell(delivery)) => return delivery,
-                Err(Wait::Until(due)) => {
-                    if self.hub.fan_out.is_closed() {
-                        return Delivery::Closing;
-                    }
-                    self.wait(due).await;
-                    continue;
-                }
-            };
-            let frames = match self.read_ring(allowance) {
-                Some(frames) if frames.is_empty() => {
-                    self.move_to(self.position.max(head));
-                    if let Some(delivery) = self.caught_up() {
-                        return delivery;
-                    }
-                    if self.hub.fan_out.is_closed() {
-                        return Delivery::Closing;
-                    }
-                    // The cohort, and with it the sender, lives as long as its members.
-                    let _ = self.membership.newest.changed().await;
-                    continue;
-                }
-                Some(frames) => frames,
-                None => match self.catch_up(allowance).await {
-                    Ok(frames) => frames,
-                    Err(error) => match self.end_or_retry(error).await {
-                        Some(end) => return end,
-                        None => continue,
-                    },
+            match self.step(EVERYTHING) {
+                Step::Deliver(delivery) => return delivery,
+                Step::Again => tokio::task::yield_now().await,
+                Step::Read => match self.read().await {
+                    Some(delivery) => return delivery,
+                    // Passing over what is not wanted may take long.
+                    None => tokio::task::yield_now().await,
                 },
-            };
-            if !frames.is_empty() {
-                return self.deliver(frames);
+                Step::Wait => self.wait(None).await,
+                Step::WaitUntil(due) => self.wait(Some(due)).await,
             }
-            // Passing over what is not wanted may take long, and has nothing to
-            // wait for if it is in memory. A gap is told before anything else.
-            if self.gap.is_none() {
-                tokio::task::yield_now().await;
+        }
+    }
+
+    /// What comes next without waiting, of what is not after `limit`.
+    ///
+    /// Whoever serves many streams calls this for those that need a look of
+    /// their own, and [`Feed`](crate::Feed) for all others.
+    pub fn step(&mut self, limit: Position) -> Step {
+        if self.connection.is_closed() {
+            return Step::Deliver(Delivery::Closed);
+        }
+        if let Some(reason) = self.gap.take() {
+            return Step::Deliver(self.tell_gap(reason));
+        }
+        if self.snapshot.is_some() {
+            return Step::Read;
+        }
+        // Before the ring, which had every frame up to the head before the head
+        // was there to be read.
+        let head = self.hub.fan_out.head();
+        let allowance = match self.allowance() {
+            Ok(allowance) => allowance,
+            Err(Hold::Tell(delivery)) => return Step::Deliver(delivery),
+            Err(_) if self.hub.fan_out.is_closed() => return Step::Deliver(Delivery::Closing),
+            Err(Hold::Until(due)) => return Step::WaitUntil(due),
+            Err(Hold::UntilWoken) => return Step::Wait,
+        };
+        match self.read_ring(allowance, limit) {
+            Some(frames) if frames.is_empty() => {
+                self.move_to(self.position.max(head.min(limit)));
+                self.at_the_end()
             }
+            Some(frames) => Step::Deliver(self.deliver(frames)),
+            None => self.read_tail(allowance, limit),
+        }
+    }
+
+    /// It has all there is, up to its limit.
+    fn at_the_end(&mut self) -> Step {
+        if let Some(delivery) = self.caught_up() {
+            return Step::Deliver(delivery);
+        }
+        // In this order: the last was handed out before the end was said.
+        let is_closed = self.hub.fan_out.is_closed();
+        match is_closed && self.position >= self.hub.fan_out.head() {
+            true => Step::Deliver(Delivery::Closing),
+            false => Step::Wait,
+        }
+    }
+
+    /// Does what [`Step::Read`] asks for: reads on in the log. None if that
+    /// found nothing that is wanted, and the stream has only moved on.
+    pub async fn read(&mut self) -> Option<Delivery> {
+        let read = match self.snapshot.is_some() {
+            true => self.read_snapshot().await.map(Some),
+            false => self.read_log().await,
+        };
+        match read {
+            Ok(delivery) => delivery,
+            Err(error) => self.end_or_retry(error).await,
+        }
+    }
+
+    /// Has `bell` say `token`, from now on, when this stream is to look again
+    /// and nobody waits in [`next`](Self::next).
+    pub fn attach(&self, bell: &Arc<Bell>, token: usize) {
+        self.connection.attach(bell.clone(), token);
+    }
+
+    /// Gives it what a feed read for all, if it is where that begins.
+    pub fn take(&mut self, batch: &Batch) -> Take {
+        let needs_a_look = self.rate.is_some()
+            || self.connection.of.durable == Some(AckMode::Manual)
+            || self.is_before_cursor();
+        if needs_a_look
+            || !batch.follows(self.position)
+            || self.position < self.membership.joined_at
+        {
+            return Take::Step;
+        }
+        let verdict = |frame: &Arc<Frame>| self.verdict(frame);
+        let others = batch
+            .frames()
+            .iter()
+            .position(|f| verdict(f) != Verdict::Deliver);
+        let taken = match others {
+            None => {
+                self.count(batch.frames());
+                batch.count(batch.frames().len());
+                Take::All
+            }
+            Some(_) => {
+                let mut frames = Vec::new();
+                let mut not_given = Vec::new();
+                for frame in batch.frames() {
+                    match self.verdict(frame) {
+                        Verdict::Deliver => frames.push(frame.clone()),
+                        Verdict::NotForIt => {}
+                        verdict => not_given.push((frame.position, verdict)),
+                    }
+                }
+                self.not_give(not_given);
+                self.count(&frames);
+                batch.count(frames.len());
+                Take::Some(frames)
+            }
+        };
+        self.move_to(batch.through());
+        taken
+    }
+
+    /// Takes note that nothing came that a feed's streams want, if it is one that
+    /// has had all of the others.
+    pub fn catch_up_with(&mut self, feed: &Feed) {
+        if feed.follows(self.position) && self.position >= self.membership.joined_at {
+            self.move_to(feed.position());
         }
     }
 
@@ -296,19 +392,19 @@ impl Subscription {
     }
 
     /// How many events may be given now, or what to wait for before.
-    fn allowance(&mut self) -> Result<usize, Wait> {
-        let mut allowance = MAX_EVENTS;
+    fn allowance(&mut self) -> Result<usize, Hold> {
+        let mut allowance = FrameBatch::MAX_EVENTS;
         if let (Some(client), Some(AckMode::Manual)) =
             (&self.connection.of.client, self.connection.of.durable)
         {
             let room = self.hub.clients.room(client, self.id());
             if room == 0 {
                 if std::mem::replace(&mut self.is_paused, true) {
-                    return Err(Wait::Until(None));
+                    return Err(Hold::UntilWoken);
                 }
                 self.hub.metrics.paused.inc();
                 tracing::info!(connection = %self.id(), %client, "stream waits for acknowledgements");
-                return Err(Wait::Tell(Delivery::Paused(self.hub.clients.window())));
+                return Err(Hold::Tell(Delivery::Paused(self.hub.clients.window())));
             }
             self.is_paused = false;
             allowance = allowance.min(room);
@@ -319,13 +415,22 @@ impl Subscription {
             if available == 0 {
                 held.is_above = true;
                 if self.conflated > 0 && now >= held.told + TELL_CONFLATED {
-                    return Err(Wait::Tell(self.tell_conflated()));
+                    return Err(Hold::Tell(self.tell_conflated()));
                 }
-                return Err(Wait::Until(Some(held.bucket.next())));
+                return Err(Hold::Until(held.bucket.next()));
             }
             allowance = allowance.min(available);
         }
         Ok(allowance)
+    }
+
+    /// Where its feed is, for all who want the same.
+    pub(crate) fn cohort(&self) -> &Arc<Cohort> {
+        &self.membership.cohort
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Shared> {
+        &self.hub
     }
 
     /// Waits until `due` or until it is to look again.
@@ -373,8 +478,14 @@ impl Subscription {
 
     /// Takes note of what it is given.
     fn note(&mut self, frames: &[Arc<Frame>]) {
-        self.hub.connections.sent(&self.connection, frames.len());
-        if self.connection.of.client.is_some() {
+        self.count(frames);
+        self.hub.metrics.delivered.inc_by(frames.len() as u64);
+    }
+
+    /// The same, where somebody else counts what all are given.
+    fn count(&self, frames: &[Arc<Frame>]) {
+        self.connection.sent(frames.len());
+        if self.connection.of.client.is_some() && frames.iter().any(|f| f.head.require_ack) {
             let asking = frames.iter().filter(|frame| frame.head.require_ack);
             let asking = asking.map(|frame| (frame.position, frame.head.id.clone()));
             self.connection.unconfirmed(asking);
@@ -382,17 +493,20 @@ impl Subscription {
     }
 
     /// Takes what follows from the ring; none if that does not go back far enough.
-    fn read_ring(&mut self, allowance: usize) -> Option<Vec<Arc<Frame>>> {
+    fn read_ring(&mut self, allowance: usize, limit: Position) -> Option<Vec<Arc<Frame>>> {
         if self.position < self.membership.joined_at {
             return None;
         }
-        let mut batch = Batch::new(allowance);
+        let mut page = FrameBatch::new(allowance);
         let mut position = self.position;
         let mut not_given = Vec::new();
         let cohort = &self.membership.cohort;
         cohort.read(self.position, |frame| {
+            if frame.position > limit {
+                return false;
+            }
             match self.verdict(frame) {
-                Verdict::Deliver if !batch.push(frame) => return false,
+                Verdict::Deliver if !page.push(frame) => return false,
                 Verdict::Deliver | Verdict::NotForIt => {}
                 verdict => not_given.push((frame.position, verdict)),
             }
@@ -401,26 +515,60 @@ impl Subscription {
         })?;
         self.not_give(not_given);
         self.move_to(position);
-        Some(batch.frames)
+        Some(page.frames)
     }
 
-    /// Takes what follows from the tail or the log, and passes over what is
-    /// not wanted. May find nothing, and still have moved on.
-    async fn catch_up(&mut self, allowance: usize) -> Result<Vec<Arc<Frame>>, LogError> {
+    /// Takes what follows from the part of the log that is in memory.
+    fn read_tail(&mut self, allowance: usize, limit: Position) -> Step {
         self.hub.connections.fell_behind(&self.connection);
+        if self.position >= limit {
+            return Step::Wait;
+        }
+        let Some(frames) = self.hub.fan_out.read_tail(self.position, PAGE.events) else {
+            return Step::Read;
+        };
+        let frames = self.choose(frames, allowance, limit);
+        match frames.is_empty() {
+            true => Step::Again,
+            false => Step::Deliver(self.deliver(frames)),
+        }
+    }
+
+    /// Takes what follows from the log.
+    async fn read_log(&mut self) -> Result<Option<Delivery>, LogError> {
         let page = self.hub.read(self.position, PAGE).await?;
         if self.position < page.floor {
             self.move_to(page.floor);
-            self.gap = Some(GapReason::Retention);
             self.let_go(&Settle::Through(page.floor));
-            return Ok(Vec::new());
+            return Ok(Some(self.tell_gap(GapReason::Retention)));
         }
-        let mut batch = Batch::new(allowance);
+        // Asked for again: time has passed.
+        let allowance = match self.allowance() {
+            Ok(allowance) => allowance,
+            Err(Hold::Tell(delivery)) => return Ok(Some(delivery)),
+            Err(Hold::Until(_) | Hold::UntilWoken) => return Ok(None),
+        };
+        let frames = self.choose(page.frames, allowance, EVERYTHING);
+        Ok((!frames.is_empty()).then(|| self.deliver(frames)))
+    }
+
+    /// Takes what is wanted of frames that follow each other, and passes over
+    /// the rest. May find nothing, and still have moved on.
+    fn choose(
+        &mut self,
+        frames: Vec<Arc<Frame>>,
+        allowance: usize,
+        limit: Position,
+    ) -> Vec<Arc<Frame>> {
+        let mut page = FrameBatch::new(allowance);
         let mut not_given = Vec::new();
-        for frame in page.frames {
+        for frame in frames {
+            if frame.position > limit {
+                break;
+            }
             if self.membership.cohort.filter.matches(&frame.head) {
                 match self.verdict(&frame) {
-                    Verdict::Deliver if !batch.push(&frame) => break,
+                    Verdict::Deliver if !page.push(&frame) => break,
                     Verdict::Deliver | Verdict::NotForIt => {}
                     verdict => not_given.push((frame.position, verdict)),
                 }
@@ -428,7 +576,7 @@ impl Subscription {
             self.move_to(frame.position);
         }
         self.not_give(not_given);
-        Ok(batch.frames)
+        page.frames
     }
 
     /// What becomes of an event that the filter lets through.
@@ -519,42 +667,16 @@ impl Drop for Subscription {
     }
 }
 
-/// What a subscriber that may not be given events yet does instead.
-enum Wait {
-    /// It is told something.
+/// Why a subscriber may not be given events yet.
+enum Hold {
+    /// It is told something first.
     Tell(Delivery),
-    /// It waits until then, or until it is woken.
-    Until(Option<Instant>),
+    /// Its rate does not allow it before then.
+    Until(Instant),
+    /// Its client has to acknowledge something, and then it is woken.
+    UntilWoken,
 }
 
 fn now() -> Timestamp {
     Timestamp::from(SystemTime::now())
-}
-
-struct Batch {
-    frames: Vec<Arc<Frame>>,
-    bytes: usize,
-    max_events: usize,
-}
-
-impl Batch {
-    fn new(max_events: usize) -> Self {
-        Self {
-            frames: Vec::new(),
-            bytes: 0,
-            max_events,
-        }
-    }
-
-    /// Adds a frame, if there is room for it. There always is for the first.
-    fn push(&mut self, frame: &Arc<Frame>) -> bool {
-        let bytes = self.bytes + frame.sse().len();
-        let fits = self.frames.len() < self.max_events && bytes <= MAX_BYTES;
-        if fits || self.frames.is_empty() {
-            self.bytes = bytes;
-            self.frames.push(frame.clone());
-            return true;
-        }
-        false
-    }
 }
