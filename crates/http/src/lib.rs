@@ -17,6 +17,7 @@
 //! Start reading at [`router`]. This is the only crate that names axum and
 //! hyper. It does not know MCP: what is served on `/mcp` is handed in.
 
+mod answer;
 mod body;
 mod clients;
 mod confirmation;
@@ -25,6 +26,8 @@ mod door;
 mod events;
 mod groups;
 mod guard;
+mod handoff;
+mod head;
 mod health;
 mod http;
 mod json;
@@ -34,6 +37,7 @@ mod metrics;
 mod openapi;
 mod operation;
 mod path;
+mod peek;
 mod peer;
 mod problem;
 mod publish;
@@ -41,6 +45,9 @@ mod query;
 mod receipts;
 mod router;
 mod serve;
+#[cfg(unix)]
+mod shards;
+mod speech;
 mod stream;
 mod tasks;
 mod welcome;
@@ -49,5 +56,5 @@ mod wire;
 pub use guard::{GuardConfig, Origins};
 pub use http::{Http, HttpConfig};
 pub use router::{Mcp, plain_stream, router};
-pub use serve::{ServeConfig, serve};
+pub use serve::{Open, ServeConfig, serve};
 pub use stream::StreamConfig;

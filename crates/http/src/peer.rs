@@ -3,10 +3,14 @@ use std::marker::PhantomData;
 #[cfg(target_os = "linux")]
 use std::mem::offset_of;
 #[cfg(target_os = "linux")]
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
+/// Has a handle of the operating system's: what a socket is asked by.
+#[cfg(unix)]
+pub(crate) use std::os::fd::AsFd as AsHandle;
+#[cfg(windows)]
+pub(crate) use std::os::windows::io::AsSocket as AsHandle;
 
 /// Watches for a peer that has vanished without a word: one that does not
 /// confirm what it was sent.
@@ -74,7 +78,7 @@ pub(crate) struct Socket<'a>(BorrowedFd<'a>);
 
 #[cfg(target_os = "linux")]
 impl<'a> Socket<'a> {
-    pub(crate) fn of(stream: &'a TcpStream) -> Self {
+    pub(crate) fn of(stream: &'a impl AsHandle) -> Self {
         Self(stream.as_fd())
     }
 
@@ -134,11 +138,11 @@ impl<'a> Socket<'a> {
 /// who is gone, and what was confirmed is unknown.
 #[cfg(not(target_os = "linux"))]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Socket<'a>(PhantomData<&'a TcpStream>);
+pub(crate) struct Socket<'a>(PhantomData<&'a ()>);
 
 #[cfg(not(target_os = "linux"))]
 impl<'a> Socket<'a> {
-    pub(crate) fn of(_: &'a TcpStream) -> Self {
+    pub(crate) fn of(_: &'a impl AsHandle) -> Self {
         Self(PhantomData)
     }
 

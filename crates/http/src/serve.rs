@@ -1,20 +1,28 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use crate::answer;
+use crate::handoff::Handoff;
+use crate::head::Head;
+use crate::peek;
 use crate::peer::PeerWatch;
+use crate::shards::{self, ShardConfig, Shards};
+use crate::stream;
 use crate::wire::{Wire, WireIo};
 
 /// How connections are treated.
@@ -25,6 +33,8 @@ pub struct ServeConfig {
     pub peer_timeout: Duration,
     /// How much the kernel holds for a peer that does not read, in bytes.
     pub send_buffer: usize,
+    /// After how long a silence a stream gets a comment.
+    pub heartbeat: Duration,
     /// How long connections may take to finish once the server stops.
     pub drain_timeout: Duration,
 }
@@ -34,6 +44,14 @@ impl ServeConfig {
         // Small writes that wait for each other would add 40 ms to every event.
         socket.set_nodelay(true)?;
         SockRef::from(socket).set_send_buffer_size(self.send_buffer)
+    }
+
+    #[cfg(unix)]
+    fn shard(&self) -> ShardConfig {
+        ShardConfig {
+            heartbeat: self.heartbeat,
+            peer_timeout: self.peer_timeout,
+        }
     }
 }
 
@@ -51,6 +69,8 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 struct Sockets {
     router: Router,
     config: ServeConfig,
+    #[cfg(unix)]
+    shards: Shards,
     /// They finish what they are at, and take no further request.
     stopping: CancellationToken,
     /// They end at once.
@@ -58,56 +78,139 @@ struct Sockets {
     tasks: TaskTracker,
 }
 
-/// Accepts connections until `stop`. Returns a future that waits for those
-/// that are open then, and cuts what has not finished in time; until it is
-/// awaited they go on undisturbed.
-pub async fn serve(
+/// Accepts connections until `stop`. Those that are open then go on
+/// undisturbed until they are [to finish](Open::finish).
+///
+/// # Errors
+///
+/// If the threads that serve streams cannot be started.
+pub fn serve(
     listener: TcpListener,
     router: Router,
     config: ServeConfig,
     stop: CancellationToken,
-) -> impl Future<Output = ()> {
-    let sockets = Sockets {
+) -> std::io::Result<impl Future<Output = Open>> {
+    let sockets = Arc::new(Sockets {
         router,
+        #[cfg(unix)]
+        shards: Shards::start(config.shard(), &Handle::current())?,
         config,
         stopping: CancellationToken::new(),
         killed: CancellationToken::new(),
         tasks: TaskTracker::new(),
-    };
-    let mut accepting = true;
-    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-        match accepted {
-            Ok((socket, peer)) => {
-                if !std::mem::replace(&mut accepting, true) {
-                    tracing::info!("connections can be accepted again");
-                }
-                if let Err(error) = sockets.serve(socket, peer) {
-                    tracing::debug!(%peer, %error, "connection gone before it began");
-                }
-            }
-            // One that was gone before it was accepted says nothing of the next.
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                if std::mem::replace(&mut accepting, false) {
-                    tracing::error!(%error, "cannot accept connections for the moment");
-                }
-                tokio::time::sleep(ACCEPT_RETRY).await;
-            }
-        }
+    });
+    Ok(async move {
+        sockets.accept(listener, stop).await;
+        Open(sockets)
+    })
+}
+
+/// Connections that are open when no more are accepted.
+#[must_use]
+pub struct Open(Arc<Sockets>);
+
+impl Open {
+    /// Waits for them, and cuts what has not finished in time.
+    pub async fn finish(self) {
+        self.0.drain().await;
     }
-    drop(listener);
-    sockets.drain()
 }
 
 impl Sockets {
-    fn serve(&self, socket: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
+    async fn accept(self: &Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        let mut accepting = true;
+        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok((socket, peer)) => {
+                    if !std::mem::replace(&mut accepting, true) {
+                        tracing::info!("connections can be accepted again");
+                    }
+                    let begun = self.clone().begin(socket, peer);
+                    self.tasks.spawn(async move {
+                        if let Err(error) = begun.await {
+                            tracing::debug!(%peer, %error, "connection gone before it began");
+                        }
+                    });
+                }
+                // One that was gone before it was accepted says nothing of the next.
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    if std::mem::replace(&mut accepting, false) {
+                        tracing::error!(%error, "cannot accept connections for the moment");
+                    }
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// Looks what a connection wants, and brings it to who serves that.
+    async fn begin(self: Arc<Self>, socket: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
         self.config.tune(&socket)?;
+        let (head, length) = tokio::select! {
+            looked = tokio::time::timeout(HEAD_TIMEOUT, peek::peek(&socket)) => looked??,
+            () = self.stopping.cancelled() => return Ok(()),
+        };
+        #[cfg(unix)]
+        if let Head::Plain(request) = head
+            && stream::is_path(request.uri().path())
+        {
+            return self.stream(socket, peer, *request, length).await;
+        }
+        // In a box, so that who has not said anything yet needs little.
+        Box::pin(self.requests(socket, peer, None)).await;
+        Ok(())
+    }
+
+    /// Admits a stream as any other request, and hands it to a shard.
+    #[cfg(unix)]
+    async fn stream(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        request: axum::http::Request<()>,
+        length: usize,
+    ) -> std::io::Result<()> {
+        let wire = Arc::new(Wire::new(socket.into_std()?, peer));
+        let handoff = Handoff::new(wire.clone());
+        let mut request = request.map(|()| Body::empty());
+        request.extensions_mut().insert(handoff.clone());
+        let Ok(response) = self.router.clone().call(request).await;
+        let Some(mut stream) = handoff.take() else {
+            // Hyper reads the request again, and finds it answered.
+            let socket = TcpStream::from_std(wire.stream().try_clone()?)?;
+            Box::pin(self.requests(socket, peer, Some(response))).await;
+            return Ok(());
+        };
+        peek::consume(wire.stream(), length)?;
+        let mut opening = answer::head(&response.into_parts().0);
+        opening.extend_from_slice(&shards::chunk(&stream.opening));
+        stream.opening = opening.into();
+        self.shards.take(wire, stream, self.tasks.token());
+        Ok(())
+    }
+
+    /// Serves requests, of which the first may have been answered already.
+    async fn requests(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        answered: Option<Response>,
+    ) {
         let wire = Arc::new(Wire::new(socket, peer));
         let (router, requested) = (self.router.clone(), Arc::clone(&wire));
+        let answered = Mutex::new(answered);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let answer = answered.lock().expect("no holder panics").take();
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Arc::clone(&requested));
-            router.clone().call(request)
+            let mut router = router.clone();
+            async move {
+                match answer {
+                    Some(answer) => Ok(answer),
+                    None => router.call(request).await,
+                }
+            }
         });
         let mut watch = PeerWatch::new(self.config.peer_timeout);
         let connection = http1::Builder::new()
@@ -115,38 +218,34 @@ impl Sockets {
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(WireIo::new(Arc::clone(&wire))), service);
-        let (stopping, killed) = (self.stopping.clone(), self.killed.clone());
-        self.tasks.spawn(async move {
-            let mut connection = std::pin::pin!(connection);
-            let mut looks = tokio::time::interval(watch.interval());
-            let mut is_stopping = false;
-            loop {
-                tokio::select! {
-                    finished = connection.as_mut() => {
-                        if let Err(error) = finished {
-                            tracing::debug!(%error, "connection ended");
-                        }
+        let mut connection = std::pin::pin!(connection);
+        let mut looks = tokio::time::interval(watch.interval());
+        let mut is_stopping = false;
+        loop {
+            tokio::select! {
+                finished = connection.as_mut() => {
+                    if let Err(error) = finished {
+                        tracing::debug!(%error, "connection ended");
+                    }
+                    break;
+                }
+                () = self.stopping.cancelled(), if !is_stopping => {
+                    is_stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = self.killed.cancelled(), if is_stopping => break,
+                _ = looks.tick() => {
+                    let confirmation = wire.confirmation();
+                    if confirmation.is_some_and(|c| watch.is_gone(Instant::now(), c)) {
+                        tracing::info!("connection given up: its peer confirms nothing");
                         break;
-                    }
-                    () = stopping.cancelled(), if !is_stopping => {
-                        is_stopping = true;
-                        connection.as_mut().graceful_shutdown();
-                    }
-                    () = killed.cancelled(), if is_stopping => break,
-                    _ = looks.tick() => {
-                        let confirmation = wire.confirmation();
-                        if confirmation.is_some_and(|c| watch.is_gone(Instant::now(), c)) {
-                            tracing::info!("connection given up: its peer confirms nothing");
-                            break;
-                        }
                     }
                 }
             }
-        });
-        Ok(())
+        }
     }
 
-    async fn drain(self) {
+    async fn drain(&self) {
         self.tasks.close();
         self.stopping.cancel();
         let timeout = self.config.drain_timeout;
@@ -157,6 +256,8 @@ impl Sockets {
             let connections = self.tasks.len();
             tracing::warn!(connections, "cut connections that did not finish in time");
             self.killed.cancel();
+            #[cfg(unix)]
+            self.shards.kill();
             self.tasks.wait().await;
         }
     }
@@ -174,6 +275,7 @@ mod tests {
         ServeConfig {
             peer_timeout: Duration::from_secs(1),
             send_buffer: 32 << 10,
+            heartbeat: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(1),
         }
     }
@@ -209,7 +311,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve(listener, router, config(), stop.clone()));
+        let serving = tokio::spawn(serve(listener, router, config(), stop.clone()).unwrap());
 
         let mut client = TcpStream::connect(address).await.unwrap();
         let requests =
@@ -221,6 +323,6 @@ mod tests {
         assert!(answer.ends_with(&peer), "{answer}");
 
         stop.cancel();
-        serving.await.unwrap().await;
+        serving.await.unwrap().finish().await;
     }
 }

@@ -7,19 +7,21 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream;
+use notification_event::Cursor;
 use notification_event::schema::{object, reference};
-use notification_event::{Cursor, Status};
-use notification_hub::{Delivery, Peer, Start, Subscription, Transport};
+use notification_hub::{Peer, Start, Subscription, Transport};
 use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep};
 
-use crate::confirmation::Confirmation;
+use crate::confirmation::BufferedConfirmation;
+use crate::handoff::Handoff;
 use crate::http::Http;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::query::{Query, describe_subscribe, subscribe};
+use crate::speech::{Said, Speech};
 use crate::wire::Wire;
 
 /// How streams behave.
@@ -34,12 +36,19 @@ pub struct StreamConfig {
     pub retry: (Duration, Duration),
 }
 
+/// Whether streams are served at this path: what a request for another is, its
+/// connection need not be asked for.
+pub(crate) fn is_path(path: &str) -> bool {
+    matches!(path, "/v1/stream" | "/mcp")
+}
+
 /// `GET`: a `text/event-stream` (WHATWG HTML, section 9.2) of the server's events.
 pub(crate) async fn stream(
     State(http): State<Http>,
     method: Method,
     headers: HeaderMap,
     wire: Option<Extension<Arc<Wire>>>,
+    handoff: Option<Extension<Handoff>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     if !accepts_event_stream(&headers) {
@@ -55,15 +64,22 @@ pub(crate) async fn stream(
         wanted.start = Start::After(cursor);
     }
     let wire = wire.map(|Extension(wire)| wire);
+    let handoff = handoff.map(|Extension(handoff)| handoff);
     wanted.transport = Transport {
         name: "sse",
-        peer: wire.clone().map(|wire| wire as Arc<dyn Peer>),
+        peer: match &handoff {
+            Some(handoff) => Some(handoff.wire.clone()),
+            None => wire.clone().map(|wire| wire as Arc<dyn Peer>),
+        },
     };
     let body = match method {
         Method::HEAD => Body::empty(),
         _ => {
-            let subscription = http.hub.subscribe(wanted).await?;
-            body(subscription, wire, &http)
+            let stream = Opened::new(http.hub.subscribe(wanted).await?, &http);
+            match handoff {
+                Some(handoff) => handoff.leave(stream),
+                None => body(stream, wire, http.config.stream.heartbeat),
+            }
         }
     };
     let headers = [
@@ -131,29 +147,36 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
     })
 }
 
-fn body(subscription: Subscription, wire: Option<Arc<Wire>>, http: &Http) -> Body {
-    let config = &http.config.stream;
-    let (min, max) = config.retry;
-    let retry = fastrand::u128(min.as_millis()..=max.as_millis().max(min.as_millis()));
-    let connected = Status::Connected {
-        connection_id: subscription.id().to_string(),
-        client_count: http.hub.connections(),
-    };
-    let mut writer = Writer {
-        opening: None,
-        subscription,
-        told: None,
-        heartbeat: Heartbeat::new(config.heartbeat),
-        confirmation: Confirmation::new(wire),
+/// A stream of which nothing has been said yet.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) subscription: Subscription,
+    pub(crate) speech: Speech,
+    /// What it says first.
+    pub(crate) opening: Bytes,
+}
+
+impl Opened {
+    fn new(subscription: Subscription, http: &Http) -> Self {
+        let mut speech = Speech::default();
+        Self {
+            opening: speech.open(&subscription, http),
+            subscription,
+            speech,
+        }
+    }
+}
+
+/// A stream whose body hyper carries.
+fn body(stream: Opened, wire: Option<Arc<Wire>>, heartbeat: Duration) -> Body {
+    let writer = Writer {
+        opening: Some(stream.opening),
+        speech: stream.speech,
+        subscription: stream.subscription,
+        heartbeat: Heartbeat::new(heartbeat),
+        confirmation: BufferedConfirmation::new(wire),
         ended: false,
     };
-    let mut opening = format!("retry: {retry}\n{}", sse(&connected));
-    if !writer.subscription.is_before_cursor() {
-        // Even if nothing is published before the connection breaks, the
-        // client then knows where it was.
-        opening += &writer.tell_cursor();
-    }
-    writer.opening = Some(opening.into());
     let chunks = stream::unfold(writer, async |mut writer| {
         let chunk = writer.next().await?;
         Some((Ok::<_, std::convert::Infallible>(chunk), writer))
@@ -165,11 +188,10 @@ fn body(subscription: Subscription, wire: Option<Arc<Wire>>, http: &Http) -> Bod
 /// what it was given before, so a reader that stops is a cursor and one chunk.
 struct Writer {
     opening: Option<Bytes>,
+    speech: Speech,
     subscription: Subscription,
-    /// The cursor that the client was told last.
-    told: Option<Cursor>,
     heartbeat: Heartbeat,
-    confirmation: Confirmation,
+    confirmation: BufferedConfirmation,
     ended: bool,
 }
 
@@ -237,66 +259,12 @@ impl Writer {
             }
         };
         self.heartbeat.spoke();
-        Some(match delivery {
-            None => self.comment(),
-            Some(delivery) => self.write(delivery),
-        })
-    }
-
-    fn write(&mut self, delivery: Delivery) -> Bytes {
-        match delivery {
-            Delivery::Events(frames) => {
-                let epoch = self.subscription.cursor().epoch;
-                let last = frames.last().map(|frame| frame.position);
-                self.told = last.map(|position| Cursor { epoch, position });
-                match frames.as_slice() {
-                    [frame] => frame.sse().clone(),
-                    frames => join(frames.iter().map(|frame| &frame.sse()[..])),
-                }
-            }
-            Delivery::Snapshot(frames) => join(frames.iter().map(|f| f.sse_without_id())),
-            Delivery::SnapshotComplete(events) => {
-                let complete = sse(&Status::SnapshotComplete { events });
-                (complete + &self.tell_cursor()).into()
-            }
-            Delivery::Gap { cursor, reason } => {
-                let mut gap = sse(&Status::Gap { cursor, reason });
-                if !self.subscription.is_before_cursor() {
-                    gap += &self.tell_cursor();
-                }
-                gap.into()
-            }
-            Delivery::Conflated(events) => sse(&Status::Conflated { events }).into(),
-            Delivery::Paused(max_unacknowledged) => {
-                sse(&Status::Paused { max_unacknowledged }).into()
-            }
-            Delivery::Closed => self.end("this connection was closed by an administrator"),
-            Delivery::Closing => self.end("the server is shutting down"),
-            Delivery::Failed(_) => self.end("the log cannot be read"),
-        }
-    }
-
-    /// A comment. If events passed by that this stream did not want, it brings
-    /// their cursor along, so that a client that comes back with it does not
-    /// have them searched again.
-    fn comment(&mut self) -> Bytes {
-        match self.told == Some(self.subscription.cursor()) {
-            true => Bytes::from_static(b":\n\n"),
-            false => format!(":\n{}", self.tell_cursor()).into(),
-        }
-    }
-
-    /// An `id:` without `data:` makes no event, and is where the client resumes
-    /// (WHATWG HTML, section 9.2.6).
-    fn tell_cursor(&mut self) -> String {
-        let cursor = self.subscription.cursor();
-        self.told = Some(cursor);
-        format!("id: {cursor}\n\n")
-    }
-
-    fn end(&mut self, reason: &'static str) -> Bytes {
-        self.ended = true;
-        sse(&Status::Closing { reason }).into()
+        let Some(delivery) = delivery else {
+            return Some(self.speech.comment(Some(&self.subscription)));
+        };
+        let said = self.speech.say(delivery, &self.subscription);
+        self.ended = matches!(said, Said::End(_));
+        Some(said.into_bytes())
     }
 }
 
@@ -309,17 +277,6 @@ impl Drop for Writer {
             self.subscription.confirm(reached);
         }
     }
-}
-
-fn join<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone) -> Bytes {
-    let size = parts.clone().map(<[u8]>::len).sum();
-    let mut chunk = BytesMut::with_capacity(size);
-    parts.for_each(|part| chunk.extend_from_slice(part));
-    chunk.freeze()
-}
-
-fn sse(status: &Status) -> String {
-    format!("data: {}\n\n", status.to_json(Http::now()))
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
@@ -5,18 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
+use notification_hub::Peer;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::peer::{Confirmation, Socket};
+use crate::peer::{AsHandle, Confirmation, Socket};
 
-/// An accepted connection, shared by the task that serves it and the streams
-/// on it. Who holds it may ask about it and end it; only its [`WireIo`] reads
-/// and writes.
+/// An accepted connection, shared by who serves it and the streams on it. Who
+/// holds it may ask about it and end it; only one of them reads and writes: its
+/// [`WireIo`], if hyper serves it, else its shard.
 #[derive(Debug)]
-pub(crate) struct Wire {
-    stream: TcpStream,
+pub(crate) struct Wire<S = TcpStream> {
+    stream: S,
     peer: SocketAddr,
     /// How often everything that was to be written had been.
     flushes: AtomicU64,
@@ -36,13 +38,27 @@ pub(crate) struct Sent {
     pub(crate) written: u64,
 }
 
-impl Wire {
-    pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
+impl<S: AsHandle> Wire<S> {
+    pub(crate) fn new(stream: S, peer: SocketAddr) -> Self {
         Self {
             stream,
             peer,
             flushes: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+        }
+    }
+
+    /// The socket, which its owner alone reads and writes.
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// Says that nothing more is written, as the peer will see.
+    pub(crate) fn end(&self) -> io::Result<()> {
+        self.ended.store(true, Ordering::Relaxed);
+        match SockRef::from(&self.stream).shutdown(Shutdown::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            result => result,
         }
     }
 
@@ -97,6 +113,20 @@ impl Wire {
             }
             confirmed = still_confirmed;
         }
+    }
+}
+
+impl<S: AsHandle + Debug + Send + Sync> Peer for Wire<S> {
+    fn address(&self) -> SocketAddr {
+        self.peer()
+    }
+
+    fn bytes_pending(&self) -> Option<u64> {
+        Wire::bytes_pending(self)
+    }
+
+    fn abort(&self) {
+        Wire::abort(self);
     }
 }
 
@@ -178,13 +208,7 @@ impl AsyncWrite for WireIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.ended.store(true, Ordering::Relaxed);
-        Poll::Ready(
-            match SockRef::from(&self.0.stream).shutdown(Shutdown::Write) {
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-                result => result,
-            },
-        )
+        Poll::Ready(self.0.end())
     }
 }
 

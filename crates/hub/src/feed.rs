@@ -73,9 +73,20 @@ impl Feed {
         }
     }
 
-    /// What names the filter, as long as the feed is there.
+    /// What names the feed among all that are open: the same for all
+    /// subscriptions that it serves.
     pub fn key(&self) -> usize {
         Arc::as_ptr(&self.cohort).addr()
+    }
+
+    /// The key of the feed that serves a subscription, open or not.
+    pub fn key_of(subscription: &Subscription) -> usize {
+        Arc::as_ptr(subscription.cohort()).addr()
+    }
+
+    /// What its bell says for it.
+    pub fn token(&self) -> usize {
+        self.token
     }
 
     /// Up to where it was read.

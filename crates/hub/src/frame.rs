@@ -64,6 +64,11 @@ impl Frame {
         self.chunk.slice(self.sse.clone())
     }
 
+    /// The same, to be copied.
+    pub fn sse_bytes(&self) -> &[u8] {
+        &self.chunk[self.sse.clone()]
+    }
+
     /// The same as one chunk of an HTTP/1.1 body (RFC 9112, section 7.1), so
     /// that whoever writes to a socket has nothing left to put together.
     pub fn chunk(&self) -> &[u8] {

@@ -182,6 +182,12 @@ impl Subscription {
         self.connection.id
     }
 
+    /// Whether its client has a name, so that somebody may [want to
+    /// know](Self::needs_confirmation) what has reached it.
+    pub fn is_named(&self) -> bool {
+        self.connection.of.client.is_some()
+    }
+
     /// Where to resume: everything up to here has been delivered or was not
     /// wanted. It moves on in quiet times, too.
     pub fn cursor(&self) -> Cursor {

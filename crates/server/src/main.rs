@@ -55,8 +55,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
                 std::process::exit(INTERRUPTED);
             });
         })
-        .await;
-    Ok(())
+        .await
+        .context("cannot start a thread")
 }
 
 fn announce(server: &Server) -> anyhow::Result<()> {

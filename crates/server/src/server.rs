@@ -124,7 +124,11 @@ impl Server {
     /// accepted, running tasks publish how they ended, streams get what was
     /// published and are told that the server closes, what is in flight is
     /// finished, the log is closed.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    ///
+    /// If the threads that it needs cannot be started.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
         let Self {
             config,
             listener,
@@ -159,6 +163,7 @@ impl Server {
         let serve_config = ServeConfig {
             peer_timeout: config.stream.peer_timeout,
             send_buffer: config.stream.send_buffer_bytes as usize,
+            heartbeat: config.stream.heartbeat,
             drain_timeout: config.shutdown.drain,
         };
 
@@ -167,12 +172,12 @@ impl Server {
             tracing::info!("stopping");
             stop.cancel();
         };
-        let serving = notification_http::serve(listener, router, serve_config, stop.clone());
-        let (drained, ()) = tokio::join!(serving, stopped);
+        let serving = notification_http::serve(listener, router, serve_config, stop.clone())?;
+        let (open, ()) = tokio::join!(serving, stopped);
         let stopping = async {
             mcp.shut_down().await;
             hub.close().await;
-            drained.await;
+            open.finish().await;
             hub.close_log().await
         };
         match tokio::time::timeout(config.shutdown.drain + STOP_TIMEOUT, stopping).await {
@@ -180,6 +185,7 @@ impl Server {
             Ok(Err(error)) => tracing::error!(%error, "the log was not closed in order"),
             Err(_) => tracing::error!("stopped before everything was finished: it took too long"),
         }
+        Ok(())
     }
 }
 
