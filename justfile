@@ -21,6 +21,10 @@ lint:
 test:
     ./scripts/test
 
+# Look for inputs that break the fuzz targets, for so many seconds each
+fuzz *arguments:
+    ./scripts/fuzz {{ arguments }}
+
 # Measure publishing and delivering
 bench *arguments:
     cargo run --release --locked -p notification-bench -- {{ arguments }}

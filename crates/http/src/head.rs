@@ -49,20 +49,20 @@ pub(crate) fn read(bytes: &[u8]) -> Head {
     match parsed.parse_with_uninit_headers(&bytes, &mut headers) {
         Ok(httparse::Status::Partial) => Head::Partial,
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => {
-            plain(&bytes, &parsed).map_or(Head::Other, |request| Head::Plain(request.into()))
+            plain(&bytes, &parsed).map_or(Head::Other, Head::Plain)
         }
         Ok(httparse::Status::Complete(_)) | Err(_) => Head::Other,
     }
 }
 
 /// The request that `bytes` are, if it is a plain one. `parsed` is what they say.
-fn plain(bytes: &Bytes, parsed: &httparse::Request<'_, '_>) -> Option<Request<()>> {
+fn plain(bytes: &Bytes, parsed: &httparse::Request<'_, '_>) -> Option<Box<Request<()>>> {
     const HTTP_1_1: u8 = 1;
     if parsed.version != Some(HTTP_1_1) || !lines_end_with_crlf(bytes) {
         return None;
     }
     // A new one is a GET of HTTP/1.1.
-    let mut request = Request::new(());
+    let mut request = Box::new(Request::new(()));
     let target = bytes.slice_ref(parsed.path?.as_bytes());
     *request.uri_mut() = Uri::from_maybe_shared(target).ok()?;
     let headers = request.headers_mut();

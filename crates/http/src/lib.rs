@@ -10,7 +10,10 @@
 //!   a path that it shares.
 //! - [`serve`] accepts connections until it is told to stop, and then lets them
 //!   finish. `wire.rs` is one of them, as far as streams need to know of it;
-//!   `peer.rs` tells peers that are gone from those that do not read.
+//!   `peer.rs` tells peers that are gone from those that do not read. `head.rs`
+//!   reads the heads of plain requests; `differential.rs` holds it against hyper.
+//! - `shards/` are the streams that leave hyper. What brings them there is in
+//!   `serve.rs`: `peek.rs` looks, the router admits, `handoff.rs` is what it leaves.
 //! - `query.rs` reads query parameters and `path.rs` names in paths, strictly;
 //!   `problem.rs` is what every refusal looks like.
 //!
@@ -22,6 +25,8 @@ mod body;
 mod clients;
 mod confirmation;
 mod connections;
+#[cfg(any(test, fuzzing))]
+mod differential;
 mod door;
 mod events;
 mod groups;
@@ -58,3 +63,12 @@ pub use http::{Http, HttpConfig};
 pub use router::{Mcp, plain_stream, router};
 pub use serve::{Open, ServeConfig, serve};
 pub use stream::StreamConfig;
+
+/// What the targets in `fuzz/` call.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    /// Panics if the reader of heads panics or disagrees with hyper about `bytes`.
+    pub fn head(bytes: &[u8]) {
+        crate::differential::check_head(bytes);
+    }
+}

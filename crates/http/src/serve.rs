@@ -65,6 +65,16 @@ const BUFFER: usize = 16 << 10;
 /// How long to wait when the machine is out of file descriptors or memory.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// How hyper speaks HTTP here.
+pub(crate) fn protocol() -> http1::Builder {
+    let mut protocol = http1::Builder::new();
+    protocol
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(BUFFER);
+    protocol
+}
+
 /// The connections of one listener.
 struct Sockets {
     router: Router,
@@ -213,11 +223,8 @@ impl Sockets {
             }
         });
         let mut watch = PeerWatch::new(self.config.peer_timeout);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(BUFFER)
-            .serve_connection(TokioIo::new(WireIo::new(Arc::clone(&wire))), service);
+        let connection =
+            protocol().serve_connection(TokioIo::new(WireIo::new(Arc::clone(&wire))), service);
         let mut connection = std::pin::pin!(connection);
         let mut looks = tokio::time::interval(watch.interval());
         let mut is_stopping = false;

@@ -1,6 +1,7 @@
 //! What the server is built from: only what may be shipped under its licence,
 //! from the public registry, and within the stated Rust version.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::Value;
@@ -87,4 +88,41 @@ fn the_stated_rust_version_is_enough_for_every_dependency() {
             );
         }
     }
+}
+
+/// The packages of a lock file, as "name version".
+fn locked(path: &str) -> BTreeSet<String> {
+    let path = format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let quoted = |line: &str, key: &str| Some(line.strip_prefix(key)?.trim_matches('"').to_owned());
+    let names = text.lines().filter_map(|line| quoted(line, "name = "));
+    // The file's own comes first, without quotes.
+    let versions = text
+        .lines()
+        .filter_map(|line| quoted(line, "version = "))
+        .skip(1);
+    names
+        .zip(versions)
+        .map(|(name, version)| format!("{name} {version}"))
+        .collect()
+}
+
+#[test]
+fn what_is_fuzzed_is_built_from_the_dependencies_that_are_shipped() {
+    let shipped = locked("Cargo.lock");
+    let fuzzed = locked("fuzz/Cargo.lock");
+    let own = [
+        "arbitrary",
+        "jobserver",
+        "libfuzzer-sys",
+        "notification-fuzz",
+    ];
+    let different: Vec<_> = fuzzed
+        .difference(&shipped)
+        .filter(|package| !own.contains(&package.split(' ').next().unwrap()))
+        .collect();
+    assert!(
+        different.is_empty(),
+        "copy Cargo.lock to fuzz/Cargo.lock and run `cargo metadata` in fuzz: {different:?}"
+    );
 }

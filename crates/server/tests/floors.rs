@@ -19,10 +19,11 @@ const FLOORS: [(&str, u8); 7] = [
 ];
 
 /// Which crates alone may use an outside crate.
-const HOMES: [(&str, &[&str]); 8] = [
+const HOMES: [(&str, &[&str]); 9] = [
     ("axum", &["notification-http"]),
     ("hyper", &["notification-http"]),
     ("hyper-util", &["notification-http"]),
+    ("httparse", &["notification-http"]),
     ("rmcp", &["notification-mcp"]),
     ("jsonschema", &["notification-mcp"]),
     ("rusqlite", &["notification-log"]),
