@@ -5,7 +5,7 @@ use notification_event::Timestamp;
 use notification_hub::Hub;
 use tokio_util::sync::CancellationToken;
 
-use crate::{GuardConfig, StreamConfig};
+use crate::{Capacity, GuardConfig, StreamConfig};
 
 /// The largest body that is read, in bytes.
 pub(crate) const MAX_BODY: usize = 1 << 20;
@@ -22,6 +22,8 @@ pub struct HttpConfig {
     pub guard: GuardConfig,
     /// How streams behave.
     pub stream: StreamConfig,
+    /// How many there may be.
+    pub capacity: Capacity,
 }
 
 /// What the doors share. Cheap to clone.

@@ -22,6 +22,7 @@
 
 mod answer;
 mod body;
+mod capacity;
 mod clients;
 mod confirmation;
 mod connections;
@@ -58,6 +59,7 @@ mod tasks;
 mod welcome;
 mod wire;
 
+pub use capacity::Capacity;
 pub use guard::{GuardConfig, Origins};
 pub use http::{Http, HttpConfig};
 pub use router::{Mcp, plain_stream, router};

@@ -14,6 +14,7 @@ const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8
 pub(crate) async fn metrics(State(http): State<Http>) -> Response {
     let mut registry = Registry::default();
     http.hub.metrics().register(&mut registry);
+    http.config.capacity.register(&mut registry);
     let mut text = String::new();
     encode(&mut text, &registry).expect("a String takes whatever is written");
     ([(header::CONTENT_TYPE, FORMAT)], text).into_response()

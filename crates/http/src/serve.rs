@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use crate::Capacity;
 use crate::answer;
 use crate::handoff::Handoff;
 use crate::head::Head;
@@ -37,6 +38,8 @@ pub struct ServeConfig {
     pub heartbeat: Duration,
     /// How long connections may take to finish once the server stops.
     pub drain_timeout: Duration,
+    /// Where connections are counted.
+    pub capacity: Capacity,
 }
 
 impl ServeConfig {
@@ -104,10 +107,10 @@ pub fn serve(
         router,
         #[cfg(unix)]
         shards: Shards::start(config.shard(), &Handle::current())?,
+        tasks: config.capacity.connections.clone(),
         config,
         stopping: CancellationToken::new(),
         killed: CancellationToken::new(),
-        tasks: TaskTracker::new(),
     });
     Ok(async move {
         sockets.accept(listener, stop).await;
@@ -284,6 +287,7 @@ mod tests {
             send_buffer: 32 << 10,
             heartbeat: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(1),
+            capacity: Capacity::of_files(None),
         }
     }
 

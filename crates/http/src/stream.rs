@@ -75,6 +75,7 @@ pub(crate) async fn stream(
     let body = match method {
         Method::HEAD => Body::empty(),
         _ => {
+            http.config.capacity.admit_stream()?;
             let stream = Opened::new(http.hub.subscribe(wanted).await?, &http);
             match handoff {
                 Some(handoff) => handoff.leave(stream),

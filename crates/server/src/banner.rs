@@ -17,11 +17,18 @@ pub(crate) fn banner(server: &Server) -> String {
              (--insecure-no-auth) !!!"
         ),
     };
+    let streams = match server.max_streams() {
+        Some(max) => {
+            format!("at most {max}, as this process may have no more files open (ulimit -n)")
+        }
+        None => "as many as memory allows".to_owned(),
+    };
     format!(
         "notification-server {version}
 
   Listening  {url}/mcp
   Data       {data}
+  Streams    {streams}
   Access     {access}
 
   Watch      curl -N -H \"Accept: text/event-stream\" {url}/mcp

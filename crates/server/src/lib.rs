@@ -9,6 +9,7 @@
 //! Command line, signals and logging belong to the binary (`main.rs`, `cli.rs`).
 
 mod config;
+mod open_files;
 mod server;
 
 pub use config::{

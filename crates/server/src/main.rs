@@ -64,7 +64,7 @@ fn announce(server: &Server) -> anyhow::Result<()> {
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "no authentication: everyone who can reach this address can read and publish everything");
     }
-    tracing::info!(%address, url = server.url(), data_dir = ?server.data_dir(), "listening");
+    tracing::info!(%address, url = server.url(), data_dir = ?server.data_dir(), max_streams = ?server.max_streams(), "listening");
     match server.config().logging.format {
         LogFormat::Text => print(&banner::banner(server)),
         LogFormat::Json => Ok(()),

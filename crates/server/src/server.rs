@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcetera::BaseStrategy;
-use notification_http::{GuardConfig, Http, HttpConfig, ServeConfig, StreamConfig};
+use notification_http::{Capacity, GuardConfig, Http, HttpConfig, ServeConfig, StreamConfig};
 use notification_hub::{ClientsConfig, Hub, HubConfig};
 use notification_log::{EventLog, LogError, MemoryLog, OpenError, Retention, SqliteLog, Sync};
 use notification_mcp::{Mcp, McpConfig};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, DataDir, Durability};
+use crate::{Config, DataDir, Durability, open_files};
 
 /// A server that listens, and answers once it [runs](Self::run).
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub struct Server {
     address: SocketAddr,
     url: String,
     hub: Hub,
+    capacity: Capacity,
 }
 
 /// Why a server did not start.
@@ -37,6 +38,9 @@ pub enum StartError {
     /// The platform has no place for application state.
     #[error("this platform has no place for application state; choose one with --data-dir")]
     NoDataDir,
+    /// The limit of open files is below what is allowed, and cannot be raised.
+    #[error("cannot raise the limit of open files")]
+    OpenFiles(#[source] std::io::Error),
     /// The log was not opened.
     #[error(transparent)]
     Log(#[from] OpenError),
@@ -63,6 +67,7 @@ impl Server {
             address: config.bind,
             source,
         };
+        let files = open_files::raise_limit().map_err(StartError::OpenFiles)?;
         let listener = bind(config.bind).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let data_dir = data_dir(&config)?;
@@ -92,6 +97,7 @@ impl Server {
             listener,
             address,
             hub,
+            capacity: Capacity::of_files(files),
         })
     }
 
@@ -108,6 +114,13 @@ impl Server {
     /// Where its log lives; none if that is in memory.
     pub fn data_dir(&self) -> Option<&Path> {
         self.data_dir.as_deref()
+    }
+
+    /// With how many connections it stops opening streams, because the process
+    /// may have no more files open; none if there is no such limit.
+    pub fn max_streams(&self) -> Option<usize> {
+        let max = self.capacity.max_for_streams();
+        (max < usize::MAX).then_some(max)
     }
 
     /// How it was set up.
@@ -135,6 +148,7 @@ impl Server {
             address,
             url,
             hub,
+            capacity,
             ..
         } = self;
         let stop = CancellationToken::new();
@@ -151,6 +165,7 @@ impl Server {
                     heartbeat: config.stream.heartbeat,
                     retry: (config.stream.retry_min, config.stream.retry_max),
                 },
+                capacity: capacity.clone(),
             },
             stop.clone(),
         );
@@ -165,6 +180,7 @@ impl Server {
             send_buffer: config.stream.send_buffer_bytes as usize,
             heartbeat: config.stream.heartbeat,
             drain_timeout: config.shutdown.drain,
+            capacity,
         };
 
         let stopped = async {

@@ -1,9 +1,10 @@
 use std::collections::VecDeque;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use serde_json::Value;
 
+use crate::Response;
 use crate::http::{header, read_chunk, read_head, send};
 
 /// An open `text/event-stream`.
@@ -52,10 +53,32 @@ impl EventStream {
     ///
     /// If it is refused.
     pub fn open_unread(server: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+        Self::try_open(server, path, headers).expect("a stream")
+    }
+
+    /// Opens the stream at `path`, or says how it was refused.
+    ///
+    /// # Errors
+    ///
+    /// The answer, if that is no stream.
+    pub fn try_open(
+        server: SocketAddr,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, Response> {
         let mut connection = send(server, "GET", path, headers, "");
         let (status, headers) = read_head(&mut connection);
-        assert_eq!(status, 200, "{headers:?}");
-        Self {
+        if status != 200 {
+            let length = header(&headers, "content-length").and_then(|length| length.parse().ok());
+            let mut body = vec![0; length.expect("the length of a refusal")];
+            connection.read_exact(&mut body).expect("a whole refusal");
+            return Err(Response {
+                status,
+                headers,
+                body: String::from_utf8(body).expect("a body in UTF-8"),
+            });
+        }
+        Ok(Self {
             connection,
             headers,
             text: Vec::new(),
@@ -63,7 +86,7 @@ impl EventStream {
             retry: None,
             last_id: None,
             comments: 0,
-        }
+        })
     }
 
     /// The first header of that name, which is in lower case.
