@@ -1,33 +1,44 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::peers::Peer;
 
 /// The most deliveries that one run may ask for: an hour of work for a small machine.
 const MAX_DELIVERIES: u64 = 100_000_000;
 
-/// Measure the notification server on this machine.
+/// The command with which this program becomes the reference.
+pub(crate) const WRITER: &str = "reference-writer";
+
+/// Measure the notification server on this machine, beside others of its kind.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
     /// The server's binary [default: built from this workspace, release]
     #[arg(long, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,
     /// Measure only these
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Group>,
+    /// Measure only these servers, which have to be there [default: those that are there]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) peers: Vec<Peer>,
     /// How often each row is measured
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=50))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
     pub(crate) runs: u32,
-    /// For how long each row is measured, each time; replay and durable take as long as they take
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    /// For how long rows that deliver are measured, each time; those that publish at most 3, others as long as they take
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(crate) seconds: u64,
-    /// Delivering: how many streams are open; durable: how many clients come back, at most 10000
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=25_000))]
-    pub(crate) streams: u64,
-    /// Delivering: how many messages are published in a second
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
-    pub(crate) rate: u64,
+    /// One row of delivering with so many open streams, in place of the usual three;
+    /// coming back and durable: how many come back, at most 10000; stalled: at most 1000
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=25_000))]
+    pub(crate) streams: Option<u64>,
+    /// One row of delivering with so many messages a second, in place of the usual three
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) rate: Option<u64>,
     /// Delivering: how large each message is when it is published, in bytes
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(128..=16_384))]
     pub(crate) size: u64,
@@ -40,9 +51,23 @@ pub(crate) struct Cli {
     /// Where the servers' data directories are made, and removed [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Write the result to this file, too
+    /// Write the result to this file, too, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Put the result into this Markdown file, between its lines `<!-- bench -->` and `<!-- /bench -->`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+    /// Draw the most important figures as SVG into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plots: Option<PathBuf>,
+}
+
+/// What this program can be besides a bench.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve streams as simply as can be, for comparison
+    #[command(name = WRITER, hide = true)]
+    Writer,
 }
 
 /// What can be measured alone.
@@ -52,6 +77,10 @@ pub(crate) enum Group {
     Publish,
     /// Delivering to open streams
     Deliver,
+    /// Streams that come back, and say where they were
+    Back,
+    /// Delivering while some streams are never read
+    Stalled,
     /// Publishing to many topics in turn
     Topics,
     /// Reading everything that was published before
@@ -70,8 +99,9 @@ pub(crate) struct TooMuch(u64);
 impl Cli {
     /// Refuses what is wrong only together; each for itself was checked by clap.
     pub(crate) fn check(&self) -> Result<(), TooMuch> {
+        let (streams, rate) = (self.streams.unwrap_or(1_000), self.rate.unwrap_or(100));
         // At most 25,000 × 10,000 × 60, which fits.
-        match self.streams * self.rate * self.seconds {
+        match streams * rate * self.seconds {
             deliveries if deliveries > MAX_DELIVERIES => Err(TooMuch(deliveries)),
             _ => Ok(()),
         }
@@ -122,7 +152,11 @@ mod tests {
             true,
         );
         check("--only publish,deliver", true);
-        check("--only topics,replay,durable", true);
+        check("--only topics,replay,durable,back,stalled", true);
+        check("--peers ours,reference,nchan", true);
+        check("--peers theirs", false);
+        check("reference-writer", true);
+        check("--runs 5 reference-writer", false);
         check("--only nothing", false);
         check("--runs 0", false);
         check("--seconds 0", false);
@@ -153,7 +187,7 @@ mod tests {
             "10000",
         ];
         let refusal = Cli::parse_from(arguments).check();
-        assert_eq!(refusal, Err(TooMuch(600_000_000)));
+        assert_eq!(refusal, Err(TooMuch(2_000_000_000)));
     }
 
     #[test]

@@ -1,164 +1,116 @@
 use std::iter;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use notification_loadgen::{Message, Pace, Receivers};
 
-use crate::connection::Connection;
-use crate::figures::{Figures, Latencies, figure};
-use crate::message::Message;
+use crate::figures::{Figures, figure, wrong};
+use crate::peers::Running;
 use crate::process::Meter;
-use crate::receivers::{Arrival, Receivers};
-use crate::server::Server;
+use crate::stalled::Stalled;
 
 /// For how long the streams are idle before memory is looked at.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// For how long messages are delivered, and checked, before they are measured:
-/// both sides have touched all their memory then.
-const WARM_UP: Duration = Duration::from_millis(500);
-
-/// How much later than planned publishing may end before it is given up.
-const LATE: Duration = Duration::from_secs(10);
+/// Later than this a delivery is not in time.
+const IN_TIME: Duration = Duration::from_secs(1);
 
 /// Messages at a steady rate to many open streams.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deliver {
+    /// Those that are read.
     pub(crate) streams: usize,
+    /// How many more there are that are never read.
+    pub(crate) stalled: usize,
     /// In messages per second.
     pub(crate) rate: u64,
     /// In bytes.
     pub(crate) size: usize,
     pub(crate) duration: Duration,
+    /// What is measured besides the deliveries.
+    pub(crate) look_at: LookAt,
+}
+
+/// What else one run of a delivery can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LookAt {
+    /// The memory of an idle stream.
+    Idle,
+    /// That, and what it costs to open one.
+    Opening,
+    /// The memory in the end.
+    End,
 }
 
 impl Deliver {
-    pub(crate) fn measure(&self, server: &Server) -> anyhow::Result<Figures> {
-        let open =
-            |streams| Receivers::open(server.address(), iter::repeat_n("/v1/stream", streams));
+    pub(crate) fn measure(&self, peer: &dyn Running) -> anyhow::Result<Figures> {
+        let target = peer.target();
+        let path = peer.stream_path();
+        let open = |streams| Receivers::open(target, iter::repeat_n(path, streams));
         // What a server allocates for its first stream is not what a stream costs.
         drop(open(1)?);
-        let resident = server.process().resident()?;
+        let memory_before = peer.processes()?.memory()?;
+        let opening = Meter::start(peer.processes()?)?;
+        let began = Instant::now();
         let mut receivers = open(self.streams)?;
+        let (opening, open_after) = (opening.used()?, began.elapsed());
+        let _stalled = Stalled::open(target, path, self.stalled)?;
         receivers.receive_until(Instant::now() + IDLE, |_| ())?;
-        let idle_memory = server.process().resident()?.saturating_sub(resident);
+        let idle_memory = peer.processes()?.memory()?.saturating_sub(memory_before);
 
-        let schedule = Schedule::new(self);
-        let mut latencies = Latencies::default();
-        let mut note = |arrival: Arrival| {
-            if arrival.seq >= schedule.warm_up {
-                latencies.note(arrival.at - schedule.time(arrival.sent));
-            }
+        let pace = Pace {
+            rate: self.rate,
+            duration: self.duration,
         };
-        let paced = thread::scope(|scope| {
-            let publisher = scope.spawn(|| schedule.publish(server, self.size));
-            while !publisher.is_finished() {
-                receivers.receive(Duration::from_millis(5), &mut note)?;
-            }
-            publisher.join().expect("the publisher does not panic")
+        let message = Message::to(target, peer.publish_path(), self.size);
+        let (delivered, meter) = pace.run(target, &message, &mut receivers, || {
+            Meter::start(peer.processes()?)
         })?;
-        receivers.drain(paced.published * self.streams as u64, note)?;
-        let cpu = paced.meter.used()?;
+        let cpu = meter?.used()?;
+        if receivers.broken() > 0 {
+            eprintln!("  {} streams broke", receivers.broken());
+        }
 
-        let elapsed = receivers.last_arrival - schedule.due(schedule.warm_up);
+        let latencies = &delivered.latencies;
         let deliveries = latencies.count() as f64;
+        let planned = delivered.planned * self.streams as u64;
+        let in_time = latencies.within(IN_TIME) as f64 / planned as f64;
         let mut figures = vec![
-            figure("deliveries/s", deliveries / elapsed.as_secs_f64()),
-            figure(
-                "published/s",
-                (paced.published - schedule.warm_up) as f64 / paced.elapsed.as_secs_f64(),
-            ),
+            figure("deliveries/s", delivered.deliveries_per_second()),
+            figure("published/s", delivered.published_per_second()),
+            figure("delivered within 1 s %", in_time * 100.0),
             figure("p50 ms", latencies.quantile_ms(0.5)),
             figure("p99 ms", latencies.quantile_ms(0.99)),
             figure("max ms", latencies.max_ms()),
         ];
-        figures.extend(receivers.tally(|_| paced.published).figures());
+        figures.extend(wrong(delivered.tally));
         figures.extend([
+            figure("bytes/delivery", delivered.bytes),
             figure(
                 "server CPU s/million",
                 cpu.server.as_secs_f64() * 1e6 / deliveries,
             ),
-            figure(
-                "server memory KB/idle stream",
-                idle_memory as f64 / 1024.0 / self.streams as f64,
-            ),
         ]);
-        figures.extend(cpu.shares(elapsed));
+        let streams = self.streams as f64;
+        if self.look_at == LookAt::Opening {
+            figures.extend([
+                figure("opening all ms", open_after.as_secs_f64() * 1e3),
+                figure(
+                    "server CPU µs/connection",
+                    opening.server.as_secs_f64() * 1e6 / streams,
+                ),
+            ]);
+        }
+        figures.push(match self.look_at {
+            LookAt::Idle | LookAt::Opening => figure(
+                "server memory KB/idle stream",
+                idle_memory as f64 / 1024.0 / streams,
+            ),
+            LookAt::End => figure(
+                "server memory MB",
+                peer.processes()?.memory()? as f64 / 1024.0 / 1024.0,
+            ),
+        });
+        figures.extend(cpu.shares(delivered.delivering));
         Ok(figures)
-    }
-}
-
-/// Which message is due when.
-#[derive(Clone, Copy, Debug)]
-struct Schedule {
-    started: Instant,
-    rate: u64,
-    /// How many messages come before those that are measured.
-    warm_up: u64,
-    /// How many messages there are in all.
-    messages: u64,
-}
-
-/// How publishing to a schedule went.
-struct Paced {
-    published: u64,
-    /// From the first message that is measured to the last answer.
-    elapsed: Duration,
-    /// Since the first message that is measured was due.
-    meter: Meter,
-}
-
-impl Schedule {
-    fn new(deliver: &Deliver) -> Self {
-        let messages = |duration: Duration| (duration.as_secs_f64() * deliver.rate as f64) as u64;
-        let warm_up = messages(WARM_UP);
-        Self {
-            started: Instant::now(),
-            rate: deliver.rate,
-            warm_up,
-            messages: warm_up + messages(deliver.duration),
-        }
-    }
-
-    fn due(&self, seq: u64) -> Instant {
-        self.started + Duration::from_nanos(seq * 1_000_000_000 / self.rate)
-    }
-
-    /// Publishes each message when it is due, or, if the server is slower, when
-    /// the one before it was answered. One connection, so that there is an
-    /// order. Stops, short of messages, if the server is far too slow.
-    fn publish(&self, server: &Server, size: usize) -> anyhow::Result<Paced> {
-        let message = Message::new(server.address(), size);
-        let mut connection = Connection::open(server.address())?;
-        let mut request = Vec::new();
-        let mut meter = None;
-        let give_up = self.due(self.messages) + LATE;
-        let mut published = 0;
-        while published < self.messages && Instant::now() < give_up {
-            let due = self.due(published);
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-            if published == self.warm_up {
-                meter = Some(Meter::start(server.process())?);
-            }
-            message.write(&mut request, published, self.micros(due));
-            connection.publish(&request)?;
-            published += 1;
-        }
-        let Some(meter) = meter else {
-            bail!("only {published} messages could be published");
-        };
-        Ok(Paced {
-            published,
-            elapsed: self.due(self.warm_up).elapsed(),
-            meter,
-        })
-    }
-
-    fn micros(&self, time: Instant) -> u64 {
-        (time - self.started).as_micros() as u64
-    }
-
-    fn time(&self, micros: u64) -> Instant {
-        self.started + Duration::from_micros(micros)
     }
 }

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use notification_loadgen::Latencies;
 
-use crate::figures::{Figures, Latencies, figure};
+use crate::figures::{Figures, figure};
 
 /// How much is written between two syncs: a page of a database.
 const PAGE: usize = 4 << 10;

@@ -2,17 +2,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use notification_loadgen::{Connection, Message, PATIENCE, Receivers, SIZE};
 use serde_json::Value;
 
-use crate::connection::Connection;
-use crate::figures::{Figures, figure};
-use crate::message::{Message, SIZE};
+use crate::figures::{Figures, figure, wrong};
 use crate::process::Meter;
-use crate::receivers::Receivers;
-use crate::server::{PATIENCE, Server};
-
-/// The most clients there may be.
-pub(crate) const MAX_CLIENTS: u64 = 10_000;
+use crate::row::TOO_LATE;
+use crate::server::Server;
 
 /// How many events are published while they are away: in one batch.
 const EVENTS: u64 = 100;
@@ -33,18 +29,18 @@ impl Durable {
         self.come_and_go(server, &mut publisher)?;
         publisher.publish(EVENTS)?;
 
-        let meter = Meter::start(server.process())?;
+        let meter = Meter::start(server.processes())?;
         let started = Instant::now();
-        let mut receivers = Receivers::come_back(server.address(), self.paths(), 1)?;
-        receivers.drain(EVENTS * self.clients as u64, |_| ())?;
+        let mut receivers = Receivers::come_back(server.target(), self.paths(), 1, None)?;
+        receivers.drain(EVENTS * self.clients as u64, TOO_LATE, |_| ())?;
         let cpu = meter.used()?;
 
-        let elapsed = receivers.last_arrival - started;
+        let elapsed = receivers.last_arrival() - started;
         let mut figures = vec![
             figure("all caught up ms", elapsed.as_secs_f64() * 1e3),
             figure("server CPU ms", cpu.server.as_secs_f64() * 1e3),
         ];
-        figures.extend(receivers.tally(|_| publisher.published).figures());
+        figures.extend(wrong(receivers.tally(|_| publisher.published)));
         figures.extend(cpu.shares(elapsed));
         Ok(figures)
     }
@@ -53,16 +49,16 @@ impl Durable {
     /// it has got it.
     fn come_and_go(&self, server: &Server, publisher: &mut Publisher) -> anyhow::Result<()> {
         let clients = self.clients as u64;
-        let mut receivers = Receivers::open(server.address(), self.paths())?;
+        let mut receivers = Receivers::open(server.target(), self.paths())?;
         let place = publisher.publish(1)?;
-        receivers.drain(clients, |_| ())?;
-        if receivers.arrived < clients {
+        receivers.drain(clients, TOO_LATE, |_| ())?;
+        if receivers.arrived() < clients {
             bail!(
                 "{} of {clients} clients got the first event",
-                receivers.arrived
+                receivers.arrived()
             );
         }
-        let mut connection = Connection::open(server.address())?;
+        let mut connection = Connection::open(server.target())?;
         let mut unconfirmed = 0..self.clients;
         let confirmed = patiently(|| {
             while let Some(client) = unconfirmed.clone().next() {
@@ -96,8 +92,8 @@ struct Publisher {
 impl Publisher {
     fn open(server: &Server) -> anyhow::Result<Self> {
         Ok(Self {
-            connection: Connection::open(server.address())?,
-            message: Message::new(server.address(), SIZE).on("bench/durable"),
+            connection: Connection::open(server.target())?,
+            message: Message::new(server.target(), SIZE).on("bench/durable"),
             published: 0,
         })
     }

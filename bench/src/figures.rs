@@ -1,6 +1,4 @@
-use std::time::Duration;
-
-use hdrhistogram::Histogram;
+use notification_loadgen::Tally;
 use serde::Serialize;
 
 /// What one run of one row came to, in the order in which it is shown.
@@ -61,38 +59,52 @@ impl Spread {
     }
 }
 
-/// Many latencies in little memory: to the microsecond, and three digits.
-#[derive(Clone, Debug)]
-pub(crate) struct Latencies {
-    microseconds: Histogram<u64>,
+/// How ours compares with a peer in one figure: ours divided by the peer's.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Ratio {
+    pub(crate) name: &'static str,
+    /// Of the medians.
+    pub(crate) median: f64,
+    /// The smallest and the largest of the runs, each of ours with the peer's
+    /// run beside it.
+    pub(crate) min: f64,
+    pub(crate) max: f64,
 }
 
-impl Default for Latencies {
-    fn default() -> Self {
-        Self {
-            microseconds: Histogram::new(3).expect("three digits are allowed"),
+impl Ratio {
+    /// None where a quotient would mean nothing: of what is 0 or should be, and
+    /// of what the machine did besides.
+    pub(crate) fn of(ours: &Spread, peer: &Spread) -> Option<Self> {
+        let means_nothing = SHARES.contains(&ours.name) || WRONG.contains(&ours.name);
+        if means_nothing || ours.median == 0.0 || peer.median == 0.0 {
+            return None;
         }
+        let runs = ours.runs.iter().zip(&peer.runs);
+        let ratios: Vec<_> = runs.map(|(ours, peer)| ours / peer).collect();
+        let Spread { min, max, .. } = Spread::new(ours.name, ratios);
+        Some(Self {
+            name: ours.name,
+            median: ours.median / peer.median,
+            min,
+            max,
+        })
     }
 }
 
-impl Latencies {
-    pub(crate) fn note(&mut self, latency: Duration) {
-        self.microseconds += u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-    }
-
-    pub(crate) fn count(&self) -> u64 {
-        self.microseconds.len()
-    }
-
-    /// The latency that this share of them did not exceed, in milliseconds.
-    pub(crate) fn quantile_ms(&self, share: f64) -> f64 {
-        self.microseconds.value_at_quantile(share) as f64 / 1_000.0
-    }
-
-    pub(crate) fn max_ms(&self) -> f64 {
-        self.microseconds.max() as f64 / 1_000.0
-    }
+/// What a check came to: all of it has to be 0.
+pub(crate) fn wrong(tally: Tally) -> [Figure; 3] {
+    let [lost, duplicated, out_of_order] = WRONG;
+    [
+        figure(lost, tally.lost as f64),
+        figure(duplicated, tally.duplicated as f64),
+        figure(out_of_order, tally.out_of_order as f64),
+    ]
 }
+
+const WRONG: [&str; 3] = ["lost", "duplicated", "out of order"];
+
+/// What else used the processors, in percent of one core.
+pub(crate) const SHARES: [&str; 2] = ["load generator CPU %", "others' CPU %"];
 
 #[cfg(test)]
 mod tests {
@@ -129,20 +141,17 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_are_those_of_the_latencies() {
-        let mut latencies = Latencies::default();
-        assert_eq!((latencies.quantile_ms(0.5), latencies.max_ms()), (0.0, 0.0));
-        (1..=1_000).for_each(|ms| latencies.note(Duration::from_millis(ms)));
-        assert_eq!(latencies.count(), 1_000);
-        let check = |found: f64, expected: f64| {
-            assert!(
-                (found / expected - 1.0).abs() < 0.002,
-                "{found} is not {expected}"
-            );
-        };
-        check(latencies.quantile_ms(0.5), 500.0);
-        check(latencies.quantile_ms(0.99), 990.0);
-        check(latencies.quantile_ms(1.0), 1_000.0);
-        check(latencies.max_ms(), 1_000.0);
+    fn a_ratio_is_of_medians_and_of_runs_side_by_side() {
+        let spread = |name, runs: [f64; 3]| Spread::new(name, runs.to_vec());
+        let ours = spread("p50 ms", [1.0, 2.0, 3.0]);
+        let peer = spread("p50 ms", [4.0, 4.0, 2.0]);
+        let ratio = Ratio::of(&ours, &peer).unwrap();
+        assert_eq!((ratio.median, ratio.min, ratio.max), (0.5, 0.25, 1.5));
+
+        let nothing = spread("p50 ms", [0.0; 3]);
+        assert_eq!(Ratio::of(&nothing, &peer), None);
+        assert_eq!(Ratio::of(&ours, &nothing), None);
+        let lost = spread("lost", [1.0; 3]);
+        assert_eq!(Ratio::of(&lost, &lost), None);
     }
 }

@@ -1,85 +1,132 @@
-//! Measures the notification server: how fast it publishes, and what it costs
-//! to deliver.
+//! Measures the notification server: how fast it publishes, what it costs to
+//! deliver, and how others of its kind do on the same machine.
 //!
-//! One command starts a fresh server for every row and run, drives it over
+//! One command starts a fresh server for every row, peer and run, drives it over
 //! loopback sockets, checks every delivery, and prints medians. `README.md`
 //! beside this crate says how to read them.
 //!
 //! - [`row`]: what is measured, one [`Row`] at a time; start reading there.
-//! - [`server`]: the server's binary, and one running server.
-//! - [`publish`], [`deliver`], [`topics`], [`replay`] and [`durable`]: the loads;
-//!   [`disk`]: what the disk could do at best.
-//! - [`receivers`]: many open streams, and the check of each; [`connection`]: one request
-//!   after the other.
-//! - [`http`], [`message`] and [`sequence`]: the little of HTTP and of the events that a
-//!   load generator has to understand, for as few cycles as possible.
-//! - [`figures`]: what comes out of a run, and of several; [`report`]: how it is shown.
+//! - [`peers`]: what is compared, one file each; [`writer`]: the process behind the reference.
+//! - [`server`]: ours: the binary, and one running server; [`setup`]: what starting one takes.
+//! - [`deliver`], [`back`], [`publish`], [`topics`], [`replay`] and [`durable`]: the loads;
+//!   [`stalled`]: streams that nobody reads; [`disk`]: what the disk could do at best.
+//! - [`figures`]: what comes out of a run, and of several; [`report`], [`markdown`] and
+//!   [`plots`]: how it is shown.
 //!
-//! It knows nothing of the server's inside: only its command line, its HTTP
-//! interface, `/metrics`, and what Linux says about its process.
+//! The load itself is the crate `notification-loadgen`'s. All this knows nothing of
+//! the server's inside: only its command line, its HTTP interface, `/metrics`, and
+//! what Linux says about its process.
 
+mod back;
 mod cli;
-mod connection;
 mod deliver;
 mod disk;
 mod durable;
 mod figures;
-mod http;
 mod machine;
-mod message;
+mod markdown;
+mod peers;
+mod plots;
 mod process;
 mod publish;
-mod receivers;
 mod replay;
 mod report;
 mod row;
-mod sequence;
 mod server;
+mod setup;
+mod stalled;
 mod topics;
+mod writer;
 
 use anyhow::Context;
 use clap::Parser;
+use notification_loadgen::raise_file_limit;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 use crate::figures::Figures;
 use crate::machine::Machine;
+use crate::markdown::Document;
+use crate::peers::Peer;
 use crate::report::{Measured, Report};
 use crate::row::Row;
 use crate::server::Binary;
+use crate::setup::Setup;
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    cli.check()?;
-    let data_parent = cli.data_parent();
-    let rows = Row::all(&cli);
-    process::raise_file_limit(rows.iter().map(Row::streams).max().unwrap_or_default())?;
-    let binary = Binary::find(cli.server.as_deref())?;
-
-    let mut runs: Vec<Vec<Figures>> = rows.iter().map(|_| Vec::new()).collect();
-    // Interleaved: what disturbs the machine for a while disturbs all rows, not one.
-    for run in 1..=cli.runs {
-        for (row, runs) in rows.iter().zip(&mut runs) {
-            eprintln!("run {run} of {}: {}", cli.runs, row.name());
-            let figures = row.measure(&binary, &data_parent);
-            runs.push(figures.with_context(|| row.name())?);
-        }
+    if let Some(Command::Writer) = cli.command {
+        return writer::serve();
     }
-
-    let rows = rows.iter().zip(runs);
+    cli.check()?;
+    // What cannot be written is better known before all that is measured.
+    let document = cli.markdown.as_deref().map(Document::open).transpose()?;
+    let rows = Row::all(&cli);
+    let connections = rows.iter().map(Row::streams).max().unwrap_or_default();
+    raise_file_limit(connections)?;
+    let setup = Setup {
+        binary: Binary::find(cli.server.as_deref())?,
+        data_parent: cli.data_parent(),
+        connections,
+    };
+    let peers = Peer::find(&cli.peers, &setup)?;
     let report = Report {
-        version: binary.version()?,
-        machine: Machine::look(&data_parent)?,
+        machine: Machine::look(&setup.data_parent)?,
         runs: cli.runs,
         seconds: cli.seconds,
         notes: report::NOTES,
-        rows: rows
-            .map(|(row, runs)| Measured::new(row.name(), runs))
-            .collect(),
+        rows: measure(&cli, &rows, &peers, &setup)?,
+        peers,
     };
     print!("{report}");
     if let Some(file) = &cli.json {
         let json = serde_json::to_vec_pretty(&report)?;
         std::fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    Ok(())
+    let plots = match &cli.plots {
+        Some(dir) => plots::draw(&report, dir)?,
+        None => Vec::new(),
+    };
+    match document {
+        Some(document) => document.put(&report, &plots),
+        None => Ok(()),
+    }
+}
+
+/// Interleaved: what disturbs the machine for a while disturbs all rows and
+/// peers, not one.
+fn measure(
+    cli: &Cli,
+    rows: &[Row],
+    peers: &[(Peer, String)],
+    setup: &Setup,
+) -> anyhow::Result<Vec<Measured>> {
+    let has = |peer: &Peer| peers.iter().any(|(found, _)| found == peer);
+    let pairs = rows.iter().flat_map(|row| {
+        let measured = row.peers().iter().filter(|peer| has(peer));
+        measured.map(move |peer| (row, *peer))
+    });
+    let mut all: Vec<(&Row, Peer, Vec<Figures>)> =
+        pairs.map(|(row, peer)| (row, peer, Vec::new())).collect();
+    for run in 1..=cli.runs {
+        for (row, peer, runs) in &mut all {
+            let what = format!("{} ({})", row.name(), peer.name());
+            eprintln!("run {run} of {}: {what}", cli.runs);
+            match row.measure(*peer, setup) {
+                Ok(figures) => runs.push(figures),
+                // Another's failure is a result, unless it was asked for by name.
+                Err(error) if *peer != Peer::Ours && cli.peers.is_empty() => {
+                    eprintln!("  failed: {error:#}");
+                }
+                Err(error) => return Err(error).context(what),
+            }
+        }
+    }
+    let measured = all.iter().map(|(row, peer, runs)| {
+        let is_ours = |(other, peer, _): &&(&Row, Peer, Vec<Figures>)| {
+            other.name() == row.name() && *peer == Peer::Ours
+        };
+        let ours = all.iter().find(is_ours).map(|(.., runs)| &runs[..]);
+        Measured::new(row, *peer, runs, ours.filter(|_| *peer != Peer::Ours))
+    });
+    Ok(measured.collect())
 }

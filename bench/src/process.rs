@@ -1,78 +1,84 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use anyhow::Context;
 
-use crate::figures::{Figure, figure};
+use crate::figures::{Figure, SHARES, figure};
 
-/// File descriptors that are needed beside those of the streams.
-const OTHER_FILES: u64 = 200;
-
-/// Raises this process's limit of open files, which the servers it starts
-/// inherit, so that each can hold `streams` connections.
-pub(crate) fn raise_file_limit(streams: usize) -> anyhow::Result<()> {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let needed = streams as u64 + OTHER_FILES;
-    if maximum.is_some_and(|maximum| maximum < needed) {
-        bail!(
-            "{streams} streams need {needed} open files, and the hard limit is {maximum:?}; raise it with `ulimit -Hn`"
-        );
-    }
-    if current.is_some_and(|current| current < needed) {
-        let raised = Rlimit {
-            current: Some(needed),
-            maximum,
-        };
-        setrlimit(Resource::Nofile, raised).context("cannot raise the limit of open files")?;
-    }
-    Ok(())
-}
-
-/// What Linux tells about a process.
+/// What Linux tells about one process, or about several that are one server.
 #[derive(Clone, Debug)]
-pub(crate) struct Process {
-    dir: PathBuf,
+pub(crate) struct Processes {
+    dirs: Vec<PathBuf>,
 }
 
-impl Process {
-    pub(crate) fn of(pid: u32) -> Self {
+impl Processes {
+    pub(crate) fn of(pids: &[u32]) -> Self {
         Self {
-            dir: format!("/proc/{pid}").into(),
+            dirs: pids
+                .iter()
+                .map(|pid| format!("/proc/{pid}").into())
+                .collect(),
         }
+    }
+
+    /// The process of that id, and those that it has started.
+    pub(crate) fn family(pid: u32) -> anyhow::Result<Self> {
+        let mut pids = vec![pid];
+        for entry in std::fs::read_dir("/proc").context("cannot read /proc")? {
+            let name = entry.context("cannot read /proc")?.file_name();
+            let Some(candidate) = name.to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            // One that has ended since is nobody's child.
+            let stat = std::fs::read_to_string(format!("/proc/{candidate}/stat"));
+            if stat.is_ok_and(|stat| parent(&stat) == Some(pid)) {
+                pids.push(candidate);
+            }
+        }
+        Ok(Self::of(&pids))
     }
 
     /// The load generator.
     pub(crate) fn own() -> Self {
-        Self::of(std::process::id())
+        Self::of(&[std::process::id()])
     }
 
-    /// The processor time of all its threads since it started, in user and
+    pub(crate) fn count(&self) -> usize {
+        self.dirs.len()
+    }
+
+    /// The processor time of all their threads since they started, in user and
     /// kernel mode. Counted by Linux in ticks, usually of 10 ms.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        let found = cpu_ticks(&self.read("stat")?);
-        found
-            .map(ticks)
-            .context("/proc/PID/stat: no processor times")
+        let times = self.dirs.iter().map(|dir| {
+            let found = cpu_ticks(&read(dir, "stat")?);
+            found
+                .map(ticks)
+                .context("/proc/PID/stat: no processor times")
+        });
+        times.sum()
     }
 
-    /// Its resident memory, in bytes: counted page by page, unlike the estimate
-    /// in `/proc/PID/statm`.
-    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
-        let text = self.read("smaps_rollup")?;
-        resident(&text).context("/proc/PID/smaps_rollup: no Rss")
+    /// Their memory, in bytes: counted page by page, unlike the estimate in
+    /// `/proc/PID/statm`, and what several share is counted once (Pss).
+    pub(crate) fn memory(&self) -> anyhow::Result<u64> {
+        let sizes = self.dirs.iter().map(|dir| {
+            let text = read(dir, "smaps_rollup")?;
+            proportional(&text).context("/proc/PID/smaps_rollup: no Pss")
+        });
+        sizes.sum()
     }
+}
 
-    fn read(&self, file: &str) -> anyhow::Result<String> {
-        let path = self.dir.join(file);
-        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
-    }
+fn read(dir: &Path, file: &str) -> anyhow::Result<String> {
+    let path = dir.join(file);
+    std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Who used the processors since a moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Meter {
-    server: Process,
+    server: Processes,
     since: Used,
 }
 
@@ -87,7 +93,7 @@ pub(crate) struct Used {
 }
 
 impl Meter {
-    pub(crate) fn start(server: Process) -> anyhow::Result<Self> {
+    pub(crate) fn start(server: Processes) -> anyhow::Result<Self> {
         let since = Used::now(&server)?;
         Ok(Self { server, since })
     }
@@ -107,14 +113,15 @@ impl Used {
     /// percent of one core.
     pub(crate) fn shares(&self, elapsed: Duration) -> [Figure; 2] {
         let share = |used: Duration| used.as_secs_f64() / elapsed.as_secs_f64() * 100.0;
+        let [generator, others] = SHARES;
         [
-            figure("load generator CPU %", share(self.generator)),
-            figure("others' CPU %", share(self.others)),
+            figure(generator, share(self.generator)),
+            figure(others, share(self.others)),
         ]
     }
 
-    fn now(server: &Process) -> anyhow::Result<Self> {
-        let (server, generator) = (server.cpu()?, Process::own().cpu()?);
+    fn now(server: &Processes) -> anyhow::Result<Self> {
+        let (server, generator) = (server.cpu()?, Processes::own().cpu()?);
         let stat = std::fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
         let all = busy_ticks(&stat).context("/proc/stat: no processor times")?;
         let others = ticks(all).saturating_sub(server + generator);
@@ -151,10 +158,16 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-fn resident(smaps_rollup: &str) -> Option<u64> {
+/// The fourth field, which is the second behind the name.
+fn parent(stat: &str) -> Option<u32> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn proportional(smaps_rollup: &str) -> Option<u64> {
     let line = smaps_rollup
         .lines()
-        .find_map(|line| line.strip_prefix("Rss:"))?;
+        .find_map(|line| line.strip_prefix("Pss:"))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kilobytes * 1024)
 }
@@ -168,6 +181,7 @@ mod tests {
         let stat = "42 (a ) (b) R 1 2 3 4 5 6 7 8 9 10 700 30 0 0 20 0 1 0";
         assert_eq!(cpu_ticks(stat), Some(730));
         assert_eq!(cpu_ticks("42 (x) R 1"), None);
+        assert_eq!(parent(stat), Some(1));
     }
 
     #[test]
@@ -178,15 +192,15 @@ mod tests {
     }
 
     #[test]
-    fn resident_memory_is_in_bytes() {
-        let text = "55 ---p 00000000 00:00 0 [rollup]\nRss:                1234 kB\nPss: 1 kB\n";
-        assert_eq!(resident(text), Some(1234 * 1024));
+    fn memory_is_in_bytes() {
+        let text = "55 ---p 00000000 00:00 0 [rollup]\nRss: 2 kB\nPss:            1234 kB\nPss_Dirty: 1 kB\n";
+        assert_eq!(proportional(text), Some(1234 * 1024));
     }
 
     #[test]
     fn this_process_has_both() {
-        let own = Process::own();
+        let own = Processes::own();
         own.cpu().unwrap();
-        assert!(own.resident().unwrap() > 0);
+        assert!(own.memory().unwrap() > 0);
     }
 }

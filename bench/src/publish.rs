@@ -1,34 +1,48 @@
 use std::io::{ErrorKind, Read, Write};
+use std::iter;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use notification_loadgen::{
+    Latencies, MAX_MESSAGES, Message, PATIENCE, Receivers, SIZE, Target, whole_answer,
+};
 
-use crate::figures::{Figures, Latencies, figure};
-use crate::http::whole_answer;
-use crate::message::{MAX_MESSAGES, Message, SIZE};
+use crate::figures::{Figures, figure, wrong};
 use crate::process::Meter;
-use crate::server::{Loopback, PATIENCE, Server};
+use crate::row::TOO_LATE;
+use crate::server::Server;
 
 /// Publishers in a closed loop: each publishes as soon as it has its answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Publish {
     pub(crate) publishers: usize,
+    /// How many streams are open and get everything.
+    pub(crate) streams: usize,
     pub(crate) duration: Duration,
 }
 
 impl Publish {
     pub(crate) fn measure(&self, server: &Server) -> anyhow::Result<Figures> {
-        let mut load = Load::new(server.address(), self.publishers)?;
-        let meter = Meter::start(server.process())?;
+        let paths = iter::repeat_n("/v1/stream", self.streams);
+        let mut receivers = Receivers::open(server.target(), paths)?;
+        let mut load = Load::new(server.target(), self.publishers)?;
+        let meter = Meter::start(server.processes())?;
         let started = Instant::now();
-        load.run(started + self.duration)?;
+        thread::scope(|scope| {
+            let publishing = scope.spawn(|| load.run(started + self.duration));
+            while !publishing.is_finished() {
+                receivers.receive(Duration::from_millis(5), |_| ())?;
+            }
+            publishing.join().expect("the publishers do not panic")
+        })?;
         let elapsed = started.elapsed();
         let cpu = meter.used()?;
 
         let log = server.commits();
-        let latencies = load.latencies;
+        let latencies = &load.latencies;
         let published = latencies.count() as f64;
         if log.events != published {
             bail!(
@@ -47,6 +61,13 @@ impl Publish {
                 cpu.server.as_secs_f64() * 1e6 / published,
             ),
         ];
+        if self.streams > 0 {
+            let all = load.published;
+            receivers.drain(all * self.streams as u64, TOO_LATE, |_| ())?;
+            // Several publish at once, and nobody said whose message comes first.
+            let [lost, duplicated, _] = wrong(receivers.tally(|_| all));
+            figures.extend([lost, duplicated]);
+        }
         figures.extend(cpu.shares(elapsed));
         Ok(figures)
     }
@@ -71,10 +92,10 @@ struct Publisher {
 }
 
 impl Load {
-    fn new(server: Loopback, publishers: usize) -> anyhow::Result<Self> {
+    fn new(target: &Target, publishers: usize) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
         let publishers = (0..publishers).map(|index| {
-            let connection = server.connect()?;
+            let connection = target.connect()?;
             connection.set_nonblocking(true)?;
             let mut connection = TcpStream::from_std(connection);
             poll.registry()
@@ -88,7 +109,7 @@ impl Load {
         Ok(Self {
             publishers: publishers.collect::<std::io::Result<_>>()?,
             poll,
-            message: Message::new(server, SIZE),
+            message: Message::new(target, SIZE),
             latencies: Latencies::default(),
             published: 0,
             request: Vec::new(),
@@ -165,7 +186,7 @@ impl Publisher {
                 Err(error) => return Err(error.into()),
             }
         }
-        let whole = whole_answer(&self.answer, 201)?;
+        let whole = whole_answer(&self.answer)?;
         if whole.is_some() {
             self.answer.clear();
         }

@@ -1,11 +1,11 @@
 use std::iter;
 use std::time::Instant;
 
-use crate::connection::Connection;
-use crate::figures::{Figures, figure};
-use crate::message::{Message, SIZE};
+use notification_loadgen::{Connection, Message, Receivers, SIZE};
+
+use crate::figures::{Figures, figure, wrong};
 use crate::process::Meter;
-use crate::receivers::Receivers;
+use crate::row::TOO_LATE;
 use crate::server::Server;
 
 /// How many events one request publishes: the most that the server takes.
@@ -24,31 +24,34 @@ impl Replay {
 
     pub(crate) fn measure(&self, server: &Server) -> anyhow::Result<Figures> {
         self.publish(server)?;
-        let meter = Meter::start(server.process())?;
+        let meter = Meter::start(server.processes())?;
         let started = Instant::now();
         let path = iter::once("/v1/stream?since=all");
-        let mut receivers = Receivers::open(server.address(), path)?;
-        receivers.drain(self.events, |_| ())?;
+        let mut receivers = Receivers::open(server.target(), path)?;
+        receivers.drain(self.events, TOO_LATE, |_| ())?;
         let cpu = meter.used()?;
 
-        let elapsed = receivers.last_arrival - started;
-        let events = receivers.arrived as f64;
+        let elapsed = receivers.last_arrival() - started;
+        let events = receivers.arrived() as f64;
         let mut figures = vec![
             figure("events/s", events / elapsed.as_secs_f64()),
-            figure("MB/s", receivers.bytes as f64 / 1e6 / elapsed.as_secs_f64()),
+            figure(
+                "MB/s",
+                receivers.bytes() as f64 / 1e6 / elapsed.as_secs_f64(),
+            ),
             figure(
                 "server CPU µs/event",
                 cpu.server.as_secs_f64() * 1e6 / events,
             ),
         ];
-        figures.extend(receivers.tally(|_| self.events).figures());
+        figures.extend(wrong(receivers.tally(|_| self.events)));
         figures.extend(cpu.shares(elapsed));
         Ok(figures)
     }
 
     fn publish(&self, server: &Server) -> anyhow::Result<()> {
-        let message = Message::new(server.address(), SIZE);
-        let mut connection = Connection::open(server.address())?;
+        let message = Message::new(server.target(), SIZE);
+        let mut connection = Connection::open(server.target())?;
         let mut request = Vec::new();
         for first in (0..self.events).step_by(BATCH as usize) {
             message.write_batch(&mut request, first..self.events.min(first + BATCH));

@@ -2,20 +2,24 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::figures::{Figures, Spread};
+use crate::figures::{Figures, Ratio, Spread};
 use crate::machine::Machine;
+use crate::peers::Peer;
+use crate::row::{Row, Shown};
 
 /// What everyone who reads the figures has to know.
 pub(crate) const NOTES: &[&str] = &[
     "The load generator runs on the same cores as the server, and takes from it; its own share is shown, and that of everything else, which should be near 0.",
-    "Latencies of deliveries count from when a message was due, so a server that falls behind shows it.",
+    "Latencies of deliveries count from when a message was due, so a server that falls behind shows it. What has not arrived ten seconds after the last message counts as lost.",
+    "A ratio is ours divided by the peer's, of medians; beside it the smallest and the largest of runs next to each other.",
     "Compare versions by ratios of medians from interleaved runs on one machine (bench/README.md).",
 ];
 
 /// All that was measured.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
-    pub(crate) version: String,
+    /// With their versions.
+    pub(crate) peers: Vec<(Peer, String)>,
     pub(crate) machine: Machine,
     pub(crate) runs: u32,
     pub(crate) seconds: u64,
@@ -23,42 +27,78 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Measured>,
 }
 
-/// One row over several runs.
+/// One row with one peer, over several runs.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Measured {
-    name: String,
-    figures: Vec<Spread>,
+    pub(crate) name: String,
+    pub(crate) peer: Peer,
+    /// None if no run succeeded.
+    pub(crate) figures: Vec<Spread>,
+    /// Of ours to this peer's.
+    pub(crate) ratios: Vec<Ratio>,
+    #[serde(skip)]
+    pub(crate) shown: Vec<Shown>,
 }
 
 impl Measured {
-    pub(crate) fn new(name: String, runs: Vec<Figures>) -> Self {
+    /// What `runs` came to, compared with `ours`.
+    pub(crate) fn new(row: &Row, peer: Peer, runs: &[Figures], ours: Option<&[Figures]>) -> Self {
+        let figures = Spread::of(runs);
+        let ours = ours.map(Spread::of).unwrap_or_default();
+        let both = ours.iter().zip(&figures);
         Self {
-            name,
-            figures: Spread::of(&runs),
+            name: row.name(),
+            peer,
+            ratios: both
+                .filter_map(|(ours, peer)| Ratio::of(ours, peer))
+                .collect(),
+            figures,
+            shown: row.shown(),
         }
+    }
+
+    /// The figure of that name.
+    pub(crate) fn figure(&self, name: &str) -> Option<&Spread> {
+        self.figures.iter().find(|figure| figure.name == name)
+    }
+
+    /// How ours compares in it.
+    pub(crate) fn ratio(&self, name: &str) -> Option<&Ratio> {
+        self.ratios.iter().find(|ratio| ratio.name == name)
+    }
+}
+
+impl Report {
+    /// What was measured, and how often.
+    pub(crate) fn header(&self) -> Vec<String> {
+        let peers = self.peers.iter();
+        let peers = peers.map(|(peer, version)| format!("{}: {version}", peer.name()));
+        let runs = format!(
+            "{} runs, {} s for each row that delivers",
+            self.runs, self.seconds
+        );
+        peers.chain([self.machine.to_string(), runs]).collect()
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n{}", self.version, self.machine)?;
-        writeln!(f, "{} runs of {} s for each row\n", self.runs, self.seconds)?;
-        line(f, "", ["median", "min", "max"].map(str::to_owned))?;
+        self.header()
+            .iter()
+            .try_for_each(|line| writeln!(f, "{line}"))?;
+        writeln!(f)?;
+        let columns = ["median", "min", "max"].map(str::to_owned);
+        line(f, "", &columns, "   ours ÷ peer (min – max)")?;
         for row in &self.rows {
-            writeln!(f, "{}", row.name)?;
-            for Spread {
-                name,
-                median,
-                min,
-                max,
-                ..
-            } in &row.figures
-            {
-                line(
-                    f,
-                    &format!("  {name}"),
-                    [median, min, max].map(|value| number(*value)),
-                )?;
+            writeln!(f, "{} ({})", row.name, row.peer.name())?;
+            if row.figures.is_empty() {
+                writeln!(f, "  failed")?;
+            }
+            for figure in &row.figures {
+                let values = [figure.median, figure.min, figure.max].map(number);
+                let ratio = row.ratio(figure.name);
+                let ratio = ratio.map(|ratio| format!("   {ratio}")).unwrap_or_default();
+                line(f, &format!("  {}", figure.name), &values, &ratio)?;
             }
         }
         writeln!(f)?;
@@ -66,13 +106,23 @@ impl fmt::Display for Report {
     }
 }
 
-fn line(f: &mut fmt::Formatter<'_>, name: &str, values: [String; 3]) -> fmt::Result {
+/// `0.35 (0.33 – 0.41)`
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            median, min, max, ..
+        } = self;
+        write!(f, "{median:.2} ({min:.2} – {max:.2})")
+    }
+}
+
+fn line(f: &mut fmt::Formatter<'_>, name: &str, values: &[String; 3], ratio: &str) -> fmt::Result {
     let [median, min, max] = values;
-    writeln!(f, "{name:<36}{median:>14}{min:>14}{max:>14}")
+    writeln!(f, "{name:<32}{median:>12}{min:>12}{max:>12}{ratio}")
 }
 
 /// A number with as many digits as mean something.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         small if small < 10.0 => format!("{value:.3}"),

@@ -1,22 +1,34 @@
-use std::path::Path;
+use std::time::Duration;
 
+use crate::back::Back;
 use crate::cli::{Cli, Group};
-use crate::deliver::Deliver;
+use crate::deliver::{Deliver, LookAt};
 use crate::disk::Disk;
-use crate::durable::{Durable, MAX_CLIENTS};
+use crate::durable::Durable;
 use crate::figures::Figures;
+use crate::peers::Peer;
 use crate::publish::Publish;
 use crate::replay::Replay;
-use crate::server::{Binary, Durability, Server};
+use crate::server::Durability;
+use crate::setup::Setup;
 use crate::topics::Topics;
+
+/// After how long what has not arrived counts as lost, where nothing is paced.
+pub(crate) const TOO_LATE: Duration = Duration::from_secs(60);
 
 /// How many connections publish at once.
 const PUBLISHERS: [usize; 2] = [1, 64];
 
-/// How many topics there are, beside the number that was asked for.
-const TOPICS: [u64; 2] = [1, 100];
+/// The most clients that come back at once.
+const MAX_BACK: u64 = 10_000;
 
-/// One load whose figures are compared between versions.
+/// The longest that a row takes that does not deliver at a steady rate.
+const SHORT: Duration = Duration::from_secs(3);
+
+/// How many streams there are in the row with stalled ones, and how many of them stall.
+const STALLED: (usize, usize) = (1_000, 100);
+
+/// One load whose figures are compared between versions and peers.
 #[derive(Clone, Debug)]
 pub(crate) enum Row {
     /// What the disk could do without a server.
@@ -24,7 +36,11 @@ pub(crate) enum Row {
     /// Publishers in a closed loop.
     Publish(Durability, Publish),
     /// Paced messages to many open streams.
-    Deliver(Durability, Deliver),
+    Deliver(Deliver),
+    /// The same, where some streams may be stalled.
+    Stalled(Deliver),
+    /// Streams that come back at once, and say where they were.
+    Back(Back),
     /// A publisher in a closed loop, to many topics in turn.
     Topics(Durability, Topics),
     /// One stream that asks for everything from the beginning.
@@ -33,13 +49,22 @@ pub(crate) enum Row {
     Durable(Durability, Durable),
 }
 
+/// A picture, and a figure of a row that is shown in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) plot: &'static str,
+    pub(crate) figure: &'static str,
+}
+
 impl Row {
     /// Those that were asked for, in the order in which they are shown.
     pub(crate) fn all(cli: &Cli) -> Vec<Self> {
         let groups = [
-            (Group::Publish, publish as fn(&Cli) -> Vec<Self>),
-            (Group::Deliver, deliver),
+            (Group::Deliver, deliver as fn(&Cli) -> Vec<Self>),
+            (Group::Back, back),
+            (Group::Stalled, stalled),
             (Group::Topics, topics),
+            (Group::Publish, publish),
             (Group::Replay, replay),
             (Group::Durable, durable),
         ];
@@ -51,19 +76,25 @@ impl Row {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Disk(_) => "disk alone".to_owned(),
-            Self::Publish(durability, Publish { publishers, .. }) => {
-                format!("publish, {durability}, {publishers} at once")
-            }
-            Self::Deliver(
-                durability,
-                Deliver {
+            Self::Publish(durability, publish) => {
+                let Publish {
+                    publishers,
                     streams,
-                    rate,
-                    size,
                     ..
-                },
-            ) => {
-                format!("deliver, {durability}, {streams} × {rate}/s × {size} B")
+                } = publish;
+                let name = format!("publish, {durability}, {publishers} at once");
+                match streams {
+                    0 => name,
+                    1 => format!("{name}, 1 stream"),
+                    _ => format!("{name}, {streams} streams"),
+                }
+            }
+            Self::Deliver(deliver) => format!("deliver, write, {}", load(deliver)),
+            Self::Stalled(deliver) => {
+                format!("stalled, write, {} of {}", deliver.stalled, load(deliver))
+            }
+            Self::Back(Back { streams }) => {
+                format!("coming back, write, {streams} streams")
             }
             Self::Topics(durability, Topics { topics: 1, .. }) => {
                 format!("publish, {durability}, 1 topic")
@@ -83,70 +114,155 @@ impl Row {
     /// How many streams it has open at a time.
     pub(crate) fn streams(&self) -> usize {
         match self {
-            Self::Disk(_) | Self::Publish(..) => 0,
-            Self::Deliver(_, deliver) => deliver.streams,
+            Self::Disk(_) => 0,
+            Self::Publish(_, publish) => publish.streams,
+            Self::Deliver(deliver) | Self::Stalled(deliver) => deliver.streams + deliver.stalled,
+            Self::Back(back) => back.streams,
             Self::Topics(_, topics) => topics.topics,
             Self::Replay(..) => 1,
             Self::Durable(_, durable) => durable.clients,
         }
     }
 
-    /// Measures it once, with a server of its own.
-    pub(crate) fn measure(&self, binary: &Binary, data_parent: &Path) -> anyhow::Result<Figures> {
-        let start = |durability: &Durability, settings| {
-            Server::start(binary, data_parent, *durability, settings)
-        };
+    /// Who can do it: ours, and those that have something like it.
+    pub(crate) fn peers(&self) -> &'static [Peer] {
         match self {
-            Self::Disk(disk) => disk.measure(data_parent),
-            Self::Publish(durability, publish) => publish.measure(&start(durability, "")?),
-            Self::Deliver(durability, deliver) => deliver.measure(&start(durability, "")?),
-            Self::Topics(durability, topics) => topics.measure(&start(durability, "")?),
-            Self::Replay(durability, replay) => {
-                replay.measure(&start(durability, Replay::SETTINGS)?)
+            Self::Deliver(_) => &[Peer::Ours, Peer::Reference, Peer::Nchan],
+            Self::Back(_) => &[Peer::Ours, Peer::Nchan],
+            _ => &[Peer::Ours],
+        }
+    }
+
+    /// What of it is drawn.
+    pub(crate) fn shown(&self) -> Vec<Shown> {
+        let shown = |plot, figure| Shown { plot, figure };
+        let cpu = shown("cpu", "server CPU s/million");
+        match self {
+            // Beyond what a small machine can do, only latency tells.
+            Self::Deliver(Deliver { rate: FAST.., .. }) => vec![shown("p99", "p99 ms")],
+            Self::Deliver(deliver) if deliver.look_at == LookAt::Opening => vec![
+                cpu,
+                shown("opening", "server CPU µs/connection"),
+                shown("memory", "server memory KB/idle stream"),
+            ],
+            Self::Deliver(_) => vec![cpu],
+            Self::Back(_) => vec![shown("back", "all caught up ms")],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Measures it once, with a server of its own.
+    pub(crate) fn measure(&self, peer: Peer, setup: &Setup) -> anyhow::Result<Figures> {
+        match self {
+            Self::Disk(disk) => disk.measure(&setup.data_parent),
+            Self::Publish(durability, publish) => publish.measure(&setup.server(*durability, "")?),
+            Self::Deliver(deliver) | Self::Stalled(deliver) => {
+                deliver.measure(&*peer.start(setup)?)
             }
-            Self::Durable(durability, durable) => durable.measure(&start(durability, "")?),
+            Self::Back(back) => back.measure(&*peer.start(setup)?),
+            Self::Topics(durability, topics) => topics.measure(&setup.server(*durability, "")?),
+            Self::Replay(durability, replay) => {
+                replay.measure(&setup.server(*durability, Replay::SETTINGS)?)
+            }
+            Self::Durable(durability, durable) => durable.measure(&setup.server(*durability, "")?),
         }
     }
 }
 
+fn load(deliver: &Deliver) -> String {
+    let Deliver {
+        streams,
+        stalled,
+        rate,
+        size,
+        ..
+    } = deliver;
+    format!("{} × {rate}/s × {size} B", streams + stalled)
+}
+
+/// From this rate on, in messages per second, a row is about latency.
+const FAST: u64 = 500;
+
 fn publish(cli: &Cli) -> Vec<Row> {
-    let duration = cli.duration();
-    let loads = Durability::ALL.into_iter().flat_map(|durability| {
-        PUBLISHERS.map(|publishers| {
-            Row::Publish(
-                durability,
-                Publish {
-                    publishers,
-                    duration,
-                },
-            )
-        })
-    });
-    std::iter::once(Row::Disk(Disk)).chain(loads).collect()
+    let duration = cli.duration().min(SHORT);
+    let row = |durability, publishers, streams| {
+        let publish = Publish {
+            publishers,
+            streams,
+            duration,
+        };
+        Row::Publish(durability, publish)
+    };
+    let alone = Durability::ALL
+        .into_iter()
+        .flat_map(|durability| PUBLISHERS.map(|publishers| row(durability, publishers, 0)));
+    let heard = PUBLISHERS.map(|publishers| row(Durability::Memory, publishers, 1));
+    let disk = std::iter::once(Row::Disk(Disk));
+    disk.chain(alone).chain(heard).collect()
 }
 
 fn deliver(cli: &Cli) -> Vec<Row> {
-    let deliver = Deliver {
-        streams: cli.streams as usize,
-        rate: cli.rate,
-        size: cli.size as usize,
-        duration: cli.duration(),
+    let row = |streams: u64, rate, look_at| {
+        Row::Deliver(Deliver {
+            streams: streams as usize,
+            stalled: 0,
+            rate,
+            size: cli.size as usize,
+            duration: cli.duration(),
+            look_at,
+        })
     };
-    // A log on a disk, whose speed is not what this row is about.
-    vec![Row::Deliver(Durability::Write, deliver)]
+    match (cli.streams, cli.rate) {
+        (None, None) => vec![
+            row(1_000, 100, LookAt::Idle),
+            row(10_000, 5, LookAt::Opening),
+            row(1_000, 600, LookAt::Idle),
+        ],
+        (streams, rate) => vec![row(
+            streams.unwrap_or(1_000),
+            rate.unwrap_or(100),
+            LookAt::Opening,
+        )],
+    }
+}
+
+fn back(cli: &Cli) -> Vec<Row> {
+    let streams = cli.streams.unwrap_or(MAX_BACK).min(MAX_BACK) as usize;
+    vec![Row::Back(Back { streams })]
+}
+
+/// As many streams with stalled ones as without.
+fn stalled(cli: &Cli) -> Vec<Row> {
+    let (most, stalled) = STALLED;
+    let streams = cli
+        .streams
+        .map_or(most, |streams| most.min(streams as usize));
+    let row = |stalled| {
+        Row::Stalled(Deliver {
+            streams: streams - stalled,
+            stalled,
+            rate: 100,
+            size: cli.size as usize,
+            duration: cli.duration(),
+            look_at: LookAt::End,
+        })
+    };
+    vec![row(0), row(streams * stalled / most)]
 }
 
 fn topics(cli: &Cli) -> Vec<Row> {
-    let fewer = TOPICS.into_iter().filter(|topics| *topics < cli.topics);
-    let row = |topics| Topics {
-        topics: topics as usize,
-        duration: cli.duration(),
+    let row = |topics| {
+        let topics = Topics {
+            topics,
+            duration: cli.duration().min(SHORT),
+        };
+        // No log on a disk, whose cost would hide that of the topics.
+        Row::Topics(Durability::Memory, topics)
     };
-    // No log on a disk, whose cost would hide that of the topics.
-    fewer
-        .chain([cli.topics])
-        .map(|topics| Row::Topics(Durability::Memory, row(topics)))
-        .collect()
+    match cli.topics as usize {
+        1 => vec![row(1)],
+        many => vec![row(1), row(many)],
+    }
 }
 
 fn replay(cli: &Cli) -> Vec<Row> {
@@ -155,7 +271,7 @@ fn replay(cli: &Cli) -> Vec<Row> {
 }
 
 fn durable(cli: &Cli) -> Vec<Row> {
-    let clients = cli.streams.min(MAX_CLIENTS) as usize;
+    let clients = cli.streams.unwrap_or(MAX_BACK).min(MAX_BACK) as usize;
     vec![Row::Durable(Durability::Write, Durable { clients })]
 }
 
@@ -164,6 +280,17 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+
+    #[test]
+    fn what_is_drawn_is_measured_by_several() {
+        for row in Row::all(&Cli::parse_from(["notification-bench"])) {
+            assert!(
+                row.shown().is_empty() || row.peers().len() > 1,
+                "{}",
+                row.name()
+            );
+        }
+    }
 
     #[test]
     fn rows_are_named_after_their_load() {
@@ -177,11 +304,7 @@ mod tests {
         };
         check(
             "--only topics",
-            &[
-                "publish, memory, 1 topic",
-                "publish, memory, 100 topics",
-                "publish, memory, 10000 topics",
-            ],
+            &["publish, memory, 1 topic", "publish, memory, 10000 topics"],
         );
         check("--only topics --topics 1", &["publish, memory, 1 topic"]);
         check(
@@ -192,8 +315,35 @@ mod tests {
             ],
         );
         check(
-            "--only deliver --streams 50",
-            &["deliver, write, 50 × 100/s × 200 B"],
+            "--only deliver,back",
+            &[
+                "deliver, write, 1000 × 100/s × 200 B",
+                "deliver, write, 10000 × 5/s × 200 B",
+                "deliver, write, 1000 × 600/s × 200 B",
+                "coming back, write, 10000 streams",
+            ],
+        );
+        check(
+            "--only deliver,stalled --streams 50",
+            &[
+                "deliver, write, 50 × 100/s × 200 B",
+                "stalled, write, 0 of 50 × 100/s × 200 B",
+                "stalled, write, 5 of 50 × 100/s × 200 B",
+            ],
+        );
+        check(
+            "--only publish",
+            &[
+                "disk alone",
+                "publish, fsync, 1 at once",
+                "publish, fsync, 64 at once",
+                "publish, write, 1 at once",
+                "publish, write, 64 at once",
+                "publish, memory, 1 at once",
+                "publish, memory, 64 at once",
+                "publish, memory, 1 at once, 1 stream",
+                "publish, memory, 64 at once, 1 stream",
+            ],
         );
     }
 }

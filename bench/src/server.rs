@@ -1,18 +1,14 @@
 use std::fmt;
-use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
+use notification_loadgen::Target;
 use notification_testkit::ServerProcess;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::Process;
-
-/// How long the server may be silent before a run is given up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+use crate::process::Processes;
 
 /// The server that is measured, not running.
 #[derive(Debug)]
@@ -120,7 +116,7 @@ impl fmt::Display for Durability {
 #[derive(Debug)]
 pub(crate) struct Server {
     process: ServerProcess,
-    address: Loopback,
+    target: Target,
     _dir: TempDir,
 }
 
@@ -152,18 +148,18 @@ impl Server {
         }
         let process = ServerProcess::start_in(&binary.path, &dir.path().join("data"), &arguments);
         Ok(Self {
-            address: Loopback::new(process.address())?,
+            target: Target::loopback(process.address())?,
             process,
             _dir: dir,
         })
     }
 
-    pub(crate) fn address(&self) -> Loopback {
-        self.address
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
     }
 
-    pub(crate) fn process(&self) -> Process {
-        Process::of(self.process.pid())
+    pub(crate) fn processes(&self) -> Processes {
+        Processes::of(&[self.process.pid()])
     }
 
     /// How many streams are open.
@@ -176,58 +172,5 @@ impl Server {
             events: self.process.metric("notification_commit_events_sum"),
             commits: self.process.metric("notification_commit_events_count"),
         }
-    }
-}
-
-/// An address of this machine's loopback interface. Loads go nowhere else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Loopback(SocketAddr);
-
-/// An address that others than this machine could answer.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not a loopback address, and loads are not put on anything else")]
-pub(crate) struct NotLoopback(SocketAddr);
-
-impl Loopback {
-    pub(crate) fn new(address: SocketAddr) -> Result<Self, NotLoopback> {
-        match address.ip().is_loopback() {
-            true => Ok(Self(address)),
-            false => Err(NotLoopback(address)),
-        }
-    }
-
-    /// A connection that blocks, though never for longer than [`PATIENCE`].
-    pub(crate) fn connect(self) -> std::io::Result<TcpStream> {
-        let connection = TcpStream::connect_timeout(&self.0, PATIENCE)?;
-        connection.set_nodelay(true)?;
-        connection.set_read_timeout(Some(PATIENCE))?;
-        connection.set_write_timeout(Some(PATIENCE))?;
-        Ok(connection)
-    }
-}
-
-impl fmt::Display for Loopback {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loads_go_to_this_machine_only() {
-        let check = |address: &str, accepted: bool| {
-            let loopback = Loopback::new(address.parse().unwrap());
-            assert_eq!(loopback.is_ok(), accepted, "{address}");
-        };
-        check("127.0.0.1:8005", true);
-        check("127.8.0.1:1", true);
-        check("[::1]:8005", true);
-        check("0.0.0.0:8005", false);
-        check("192.168.0.1:8005", false);
-        check("[::]:8005", false);
-        check("203.0.113.7:80", false);
     }
 }

@@ -1,11 +1,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::connection::Connection;
-use crate::figures::{Figures, figure};
-use crate::message::{MAX_MESSAGES, Message, SIZE};
+use anyhow::Context;
+use notification_loadgen::{Connection, MAX_MESSAGES, Message, Receivers, SIZE};
+
+use crate::figures::{Figures, figure, wrong};
 use crate::process::Meter;
-use crate::receivers::Receivers;
+use crate::row::TOO_LATE;
 use crate::server::Server;
 
 /// A publisher in a closed loop, to many topics in turn, each of which has an
@@ -29,7 +30,7 @@ struct Published {
 impl Topics {
     pub(crate) fn measure(&self, server: &Server) -> anyhow::Result<Figures> {
         let paths = (0..self.topics).map(|index| format!("/v1/stream?topic={}", topic(index)));
-        let mut receivers = Receivers::open(server.address(), paths)?;
+        let mut receivers = Receivers::open(server.target(), paths)?;
         let published = thread::scope(|scope| {
             let publisher = scope.spawn(|| self.publish(server));
             while !publisher.is_finished() {
@@ -37,7 +38,7 @@ impl Topics {
             }
             publisher.join().expect("the publisher does not panic")
         })?;
-        receivers.drain(published.all, |_| ())?;
+        receivers.drain(published.all, TOO_LATE, |_| ())?;
         let cpu = published.meter.used()?;
 
         let measured = published.measured as f64;
@@ -48,11 +49,8 @@ impl Topics {
                 cpu.server.as_secs_f64() * 1e6 / measured,
             ),
         ];
-        figures.extend(
-            receivers
-                .tally(|index| self.published_to(index, published.all))
-                .figures(),
-        );
+        let tally = receivers.tally(|index| self.published_to(index, published.all));
+        figures.extend(wrong(tally));
         figures.extend(cpu.shares(published.elapsed));
         Ok(figures)
     }
@@ -60,20 +58,20 @@ impl Topics {
     /// One message to each topic before the clock starts: both sides have
     /// touched what belongs to it then.
     fn publish(&self, server: &Server) -> anyhow::Result<Published> {
-        let message = Message::new(server.address(), SIZE);
+        let message = Message::new(server.target(), SIZE);
         let messages: Vec<_> = (0..self.topics)
             .map(|index| message.clone().on(&topic(index)))
             .collect();
-        let mut connection = Connection::open(server.address())?;
+        let mut connection = Connection::open(server.target())?;
         let mut request = Vec::new();
         let mut publish = |number: u64| {
             let (round, index) = self.turn(number);
             messages[index].write(&mut request, round, 0);
-            connection.publish(&request)
+            connection.publish(&request).context("cannot publish")
         };
         let warm_up = self.topics as u64;
         (0..warm_up).try_for_each(&mut publish)?;
-        let meter = Meter::start(server.process())?;
+        let meter = Meter::start(server.processes())?;
         let started = Instant::now();
         let mut all = warm_up;
         while started.elapsed() < self.duration && all < MAX_MESSAGES {

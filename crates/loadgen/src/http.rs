@@ -7,15 +7,23 @@ const MAX_HEAD: usize = 16 << 10;
 
 /// The server sent something that is not what it was asked for.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BadAnswer {
+pub enum BadAnswer {
+    /// The head of an answer is not HTTP/1.1, or too long, or does not say how long the body is.
     #[error("the head of an answer is not HTTP/1.1, or too long")]
     Head,
-    #[error("the answer is {found}, not {expected}")]
-    Status { found: u16, expected: u16 },
+    /// The status is not one of success.
+    #[error("the answer is {0}")]
+    Status(u16),
+    /// A chunk of a stream does not follow RFC 9112, section 7.1.
     #[error("a chunk of a stream does not follow RFC 9112, section 7.1")]
     Chunk,
+    /// The body of an answer is not JSON.
     #[error("the body of an answer is not JSON")]
     Json,
+    /// The body of an answer is larger than there is room for.
+    #[error("an answer is too large")]
+    Large,
+    /// The server ended a stream.
     #[error("the server ended a stream")]
     Ended,
 }
@@ -34,6 +42,8 @@ pub(crate) struct Head {
 pub(crate) enum Framing {
     Length(usize),
     Chunked,
+    /// Where the connection ends.
+    Close,
 }
 
 impl Head {
@@ -50,10 +60,11 @@ impl Head {
         head.ok_or(BadAnswer::Head).map(Some)
     }
 
-    pub(crate) fn expect(&self, expected: u16) -> Result<(), BadAnswer> {
+    /// Refuses every status but those of success.
+    pub(crate) fn expect_success(&self) -> Result<(), BadAnswer> {
         match self.status {
-            found if found == expected => Ok(()),
-            found => Err(BadAnswer::Status { found, expected }),
+            200..=299 => Ok(()),
+            other => Err(BadAnswer::Status(other)),
         }
     }
 }
@@ -66,7 +77,7 @@ fn read_head(text: &str, length: usize) -> Option<Head> {
         .get(..3)?
         .parse()
         .ok()?;
-    let mut body = Framing::Length(0);
+    let mut body = Framing::Close;
     for line in lines {
         let (name, value) = line.split_once(':')?;
         if name.eq_ignore_ascii_case("content-length") {
@@ -82,13 +93,13 @@ fn read_head(text: &str, length: usize) -> Option<Head> {
     })
 }
 
-/// How many bytes the answer takes with which `bytes` begin, which has to be of
-/// that status and to state its length; none if it is not all there yet.
-pub(crate) fn whole_answer(bytes: &[u8], status: u16) -> Result<Option<usize>, BadAnswer> {
+/// How many bytes the answer takes with which `bytes` begin, which has to be one
+/// of success and to state its length; none if it is not all there yet.
+pub fn whole_answer(bytes: &[u8]) -> Result<Option<usize>, BadAnswer> {
     let Some(head) = Head::parse(bytes)? else {
         return Ok(None);
     };
-    head.expect(status)?;
+    head.expect_success()?;
     let Framing::Length(body) = head.body else {
         return Err(BadAnswer::Head);
     };
@@ -174,26 +185,24 @@ mod tests {
     #[test]
     fn an_answer_is_whole_when_its_last_byte_is_there() {
         for end in 0..ANSWER.len() {
-            assert_eq!(whole_answer(&ANSWER[..end], 201), Ok(None), "{end}");
+            assert_eq!(whole_answer(&ANSWER[..end]), Ok(None), "{end}");
         }
-        assert_eq!(whole_answer(ANSWER, 201), Ok(Some(ANSWER.len())));
+        assert_eq!(whole_answer(ANSWER), Ok(Some(ANSWER.len())));
         let two = [ANSWER, ANSWER].concat();
-        assert_eq!(whole_answer(&two, 201), Ok(Some(ANSWER.len())));
+        assert_eq!(whole_answer(&two), Ok(Some(ANSWER.len())));
     }
 
     #[test]
     fn an_answer_that_was_not_asked_for_is_refused() {
         let check = |bytes: &[u8], expected: BadAnswer| {
-            assert_eq!(whole_answer(bytes, 201), Err(expected));
+            assert_eq!(whole_answer(bytes), Err(expected));
         };
-        let found = 503;
         check(
             b"HTTP/1.1 503 Service Unavailable\r\n\r\n",
-            BadAnswer::Status {
-                found,
-                expected: 201,
-            },
+            BadAnswer::Status(503),
         );
+        check(b"HTTP/1.1 302 Found\r\n\r\n", BadAnswer::Status(302));
+        check(b"HTTP/1.1 201 Created\r\n\r\n", BadAnswer::Head);
         check(b"HTTP/1.0 201 Created\r\n\r\n", BadAnswer::Head);
         check(b"HTTP/1.1 201 Created\r\nno colon\r\n\r\n", BadAnswer::Head);
         check(

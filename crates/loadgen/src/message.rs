@@ -1,17 +1,17 @@
 use std::io::Write;
 use std::ops::Range;
 
-use crate::server::Loopback;
+use crate::target::Target;
 
 /// The size of what is published where nothing else is asked for, in bytes.
-pub(crate) const SIZE: usize = 200;
+pub const SIZE: usize = 200;
 
 /// The most that is published in one run, however fast the server is.
-pub(crate) const MAX_MESSAGES: u64 = 20_000_000;
+pub const MAX_MESSAGES: u64 = 20_000_000;
 
 /// Writes the requests that publish numbered messages of one size.
 #[derive(Clone, Debug)]
-pub(crate) struct Message {
+pub struct Message {
     /// Everything before the length of the body.
     head: Vec<u8>,
     /// Everything in the message before its numbers.
@@ -22,10 +22,16 @@ pub(crate) struct Message {
 impl Message {
     /// Messages whose JSON is `size` bytes (at least 128) when it is published;
     /// the event that is delivered has the server's own fields besides.
-    pub(crate) fn new(server: Loopback, size: usize) -> Self {
+    pub fn new(target: &Target, size: usize) -> Self {
+        Self::to(target, "/v1/events", size)
+    }
+
+    /// The same for another server than ours, which takes them at `path`, and
+    /// that has to be asked for an answer in JSON.
+    pub fn to(target: &Target, path: &str, size: usize) -> Self {
         let head = format!(
-            "POST /v1/events HTTP/1.1\r\nHost: {server}\r\nContent-Type: application/json\r\n\
-             Content-Length: "
+            "POST {path} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\n\
+             Accept: application/json\r\nContent-Length: "
         );
         Self {
             head: head.into(),
@@ -35,7 +41,7 @@ impl Message {
     }
 
     /// Those on this topic, whose length `size` has to have room for besides.
-    pub(crate) fn on(mut self, topic: &str) -> Self {
+    pub fn on(mut self, topic: &str) -> Self {
         self.start.extend(br#""topic":""#);
         self.start.extend(topic.as_bytes());
         self.start.extend(br#"","#);
@@ -44,14 +50,14 @@ impl Message {
 
     /// Replaces what is in `request` by the request that publishes message
     /// number `seq`, which was due at `sent`, in microseconds.
-    pub(crate) fn write(&self, request: &mut Vec<u8>, seq: u64, sent: u64) {
+    pub fn write(&self, request: &mut Vec<u8>, seq: u64, sent: u64) {
         self.write_head(request, self.size);
         self.write_message(request, seq, sent);
     }
 
     /// Replaces what is in `request` by the request that publishes the messages
     /// of these numbers, in one array.
-    pub(crate) fn write_batch(&self, request: &mut Vec<u8>, seqs: Range<u64>) {
+    pub fn write_batch(&self, request: &mut Vec<u8>, seqs: Range<u64>) {
         let count = (seqs.end - seqs.start) as usize;
         // Brackets, and a comma between two.
         self.write_head(request, count * self.size + count + 1);
@@ -86,8 +92,8 @@ mod tests {
     use super::*;
 
     fn message(size: usize) -> Message {
-        let server = Loopback::new("127.0.0.1:8005".parse().unwrap()).unwrap();
-        Message::new(server, size)
+        let target = Target::loopback("127.0.0.1:8005".parse().unwrap()).unwrap();
+        Message::new(&target, size)
     }
 
     /// The body, of the length that the head says.

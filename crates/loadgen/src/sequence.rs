@@ -1,10 +1,18 @@
 use std::collections::BTreeSet;
 use std::iter::Sum;
 
-use memchr::{memchr, memmem};
+use std::sync::LazyLock;
 
-use crate::figures::{Figure, figure};
+use memchr::memchr;
+use memchr::memmem::{self, Finder};
+
 use crate::message::MAX_MESSAGES;
+
+/// What stands before the number of a message.
+const SEQ: &[u8] = br#""seq":"#;
+
+/// Made once, as it is needed for every delivery.
+static SEQ_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(SEQ));
 
 /// Finds the messages in the text of an event stream that arrives in pieces.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +55,10 @@ impl Scanner {
 }
 
 fn read_line(line: &[u8]) -> Option<Data> {
+    // The first thing that nchan says.
+    if line == b": hi" {
+        return Some(Data::Connected);
+    }
     let json = line.strip_prefix(b"data: ")?;
     Some(match read_message(json) {
         Some(message) => message,
@@ -58,8 +70,7 @@ fn read_line(line: &[u8]) -> Option<Data> {
 /// The two numbers as [`Message`](crate::message::Message) writes them, one
 /// behind the other.
 fn read_message(json: &[u8]) -> Option<Data> {
-    const SEQ: &[u8] = br#""seq":"#;
-    let at = memmem::find(json, SEQ)?;
+    let at = SEQ_FINDER.find(json)?;
     let (seq, rest) = read_number(&json[at + SEQ.len()..])?;
     let (sent, _) = read_number(rest.strip_prefix(br#","sent":"#)?)?;
     // Ours are not numbered higher; a check would note all those in between as missing.
@@ -86,22 +97,19 @@ pub(crate) struct Order {
 
 /// What the checks of one stream, or several, come to. All of it has to be 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub struct Tally {
     /// How many messages have not arrived.
-    pub(crate) lost: u64,
+    pub lost: u64,
     /// How often a message arrived again.
-    pub(crate) duplicated: u64,
+    pub duplicated: u64,
     /// How often a message arrived after a later one.
-    pub(crate) out_of_order: u64,
+    pub out_of_order: u64,
 }
 
 impl Tally {
-    pub(crate) fn figures(self) -> [Figure; 3] {
-        [
-            figure("lost", self.lost as f64),
-            figure("duplicated", self.duplicated as f64),
-            figure("out of order", self.out_of_order as f64),
-        ]
+    /// Whether everything arrived, once and in order.
+    pub fn is_clean(self) -> bool {
+        self == Self::default()
     }
 }
 
@@ -127,7 +135,9 @@ impl Order {
     /// Notes that a message arrived. False if it had arrived before.
     pub(crate) fn note(&mut self, seq: u64) -> bool {
         if seq >= self.next {
-            self.missing.extend(self.next..seq);
+            if seq > self.next {
+                self.missing.extend(self.next..seq);
+            }
             self.next = seq + 1;
             true
         } else if self.missing.remove(&seq) {
@@ -197,6 +207,8 @@ mod tests {
         check("data: {\"seq\":20000000,\"sent\":1}", Some(Data::Other));
         check("id: \"seq\":1,\"sent\":2", None);
         check(": \"seq\":1,\"sent\":2", None);
+        check(": hi", Some(Data::Connected));
+        check(": high", None);
         check("", None);
     }
 
