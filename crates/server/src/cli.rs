@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use notification_server::Flag;
 
+use crate::bench::BenchArgs;
+
 /// A real-time notification server: publish once, and everyone who should know knows.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
@@ -22,6 +24,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Print the settings with their defaults, as a commented TOML file
     Config,
+    /// Put a load on a running server, check every delivery, and say how long they took
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, Args)]

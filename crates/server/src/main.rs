@@ -1,6 +1,7 @@
 //! The `notification-server` binary: command line, configuration, logging, signals.
 
 mod banner;
+mod bench;
 mod cli;
 mod logging;
 mod signals;
@@ -12,6 +13,7 @@ use anyhow::Context;
 use clap::Parser;
 use notification_server::{Config, LogFormat, Server};
 
+use crate::bench::{Bench, BenchArgs};
 use crate::cli::{Cli, Command, ServeArgs};
 use crate::signals::Signals;
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command() {
         Command::Serve(args) => serve(&args),
         Command::Config => print(Config::DEFAULT_FILE),
+        Command::Bench(args) => bench(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,6 +60,14 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         })
         .await
         .context("cannot start a thread")
+}
+
+fn bench(args: &BenchArgs) -> anyhow::Result<()> {
+    let bench = Bench::try_from(args)?;
+    eprintln!("{bench}");
+    let outcome = bench.run()?;
+    print(&outcome.to_string())?;
+    Ok(outcome.check()?)
 }
 
 fn announce(server: &Server) -> anyhow::Result<()> {
