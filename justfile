@@ -25,9 +25,10 @@ test:
 fuzz *arguments:
     ./scripts/fuzz {{ arguments }}
 
-# Measure publishing and delivering
+# Measure, and write docs/performance.md; with arguments: measure what they say
 bench *arguments:
-    cargo run --release --locked -p notification-bench -- {{ arguments }}
+    cargo run --release --locked -p notification-bench -- \
+        {{ if arguments == "" { "--json target/bench.json --plots docs/performance --markdown docs/performance.md" } else { arguments } }}
 
 # Build the documentation of the crates and open it
 docs:

@@ -101,7 +101,8 @@ pub(crate) fn wrong(tally: Tally) -> [Figure; 3] {
     ]
 }
 
-const WRONG: [&str; 3] = ["lost", "duplicated", "out of order"];
+/// What must not happen to deliveries.
+pub(crate) const WRONG: [&str; 3] = ["lost", "duplicated", "out of order"];
 
 /// What else used the processors, in percent of one core.
 pub(crate) const SHARES: [&str; 2] = ["load generator CPU %", "others' CPU %"];

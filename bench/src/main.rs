@@ -38,7 +38,9 @@ mod stalled;
 mod topics;
 mod writer;
 
-use anyhow::Context;
+use std::path::Path;
+
+use anyhow::{Context, bail};
 use clap::Parser;
 use notification_loadgen::raise_file_limit;
 
@@ -60,6 +62,9 @@ fn main() -> anyhow::Result<()> {
     cli.check()?;
     // What cannot be written is better known before all that is measured.
     let document = cli.markdown.as_deref().map(Document::open).transpose()?;
+    if let Some(dir) = cli.json.as_deref().and_then(Path::parent) {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    }
     let rows = Row::all(&cli);
     let connections = rows.iter().map(Row::streams).max().unwrap_or_default();
     raise_file_limit(connections)?;
@@ -86,8 +91,11 @@ fn main() -> anyhow::Result<()> {
         Some(dir) => plots::draw(&report, dir)?,
         None => Vec::new(),
     };
-    match document {
-        Some(document) => document.put(&report, &plots),
+    if let Some(document) = document {
+        document.put(&report, &plots)?;
+    }
+    match report.went_wrong() {
+        Some(row) => bail!("{row}: ours lost, duplicated or disordered something"),
         None => Ok(()),
     }
 }

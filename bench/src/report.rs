@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::figures::{Figures, Ratio, Spread};
+use crate::figures::{Figures, Ratio, Spread, WRONG};
 use crate::machine::Machine;
 use crate::peers::Peer;
 use crate::row::{Row, Shown};
@@ -78,6 +78,16 @@ impl Report {
             self.runs, self.seconds
         );
         peers.chain([self.machine.to_string(), runs]).collect()
+    }
+
+    /// The first row in which ours did not deliver everything once and in order.
+    pub(crate) fn went_wrong(&self) -> Option<&str> {
+        let mut ours = self.rows.iter().filter(|row| row.peer == Peer::Ours);
+        let wrong = ours.find(|row| {
+            let checks = row.figures.iter().filter(|f| WRONG.contains(&f.name));
+            checks.map(|figure| figure.max).sum::<f64>() > 0.0
+        });
+        wrong.map(|row| row.name.as_str())
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use anyhow::{Context, bail};
@@ -23,6 +23,10 @@ const LISTENER: Token = Token(0);
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 4096;
+
+/// How many messages may wait for a thread that writes. When there are more,
+/// who publishes waits, as with a server that keeps up with its streams.
+const QUEUE: usize = 16;
 
 /// The largest request.
 const MAX_REQUEST: usize = 64 << 10;
@@ -47,7 +51,7 @@ pub(crate) fn serve() -> anyhow::Result<()> {
     let listener = listen()?;
     println!("{}", listener.local_addr()?);
     let writers = (0..thread::available_parallelism()?.get()).map(|_| {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(QUEUE);
         thread::spawn(move || write(&receiver));
         sender
     });
@@ -101,7 +105,7 @@ struct Door {
     connections: HashMap<Token, Connection>,
     /// The next one's token.
     next: usize,
-    writers: Vec<Sender<Work>>,
+    writers: Vec<SyncSender<Work>>,
     streams: usize,
     messages: u64,
 }
