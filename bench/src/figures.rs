@@ -72,8 +72,9 @@ pub(crate) struct Ratio {
 }
 
 impl Ratio {
-    /// None where a quotient would mean nothing: of what is 0 or should be, and
-    /// of what the machine did besides.
+    /// None where a quotient would mean nothing: of what is 0 or should be, of
+    /// what the machine did besides, and with next to nothing, such as the
+    /// memory of a peer that keeps none.
     pub(crate) fn of(ours: &Spread, peer: &Spread) -> Option<Self> {
         let means_nothing = SHARES.contains(&ours.name) || WRONG.contains(&ours.name);
         if means_nothing || ours.median == 0.0 || peer.median == 0.0 {
@@ -82,14 +83,18 @@ impl Ratio {
         let runs = ours.runs.iter().zip(&peer.runs);
         let ratios: Vec<_> = runs.map(|(ours, peer)| ours / peer).collect();
         let Spread { min, max, .. } = Spread::new(ours.name, ratios);
-        Some(Self {
+        let ratio = Self {
             name: ours.name,
             median: ours.median / peer.median,
             min,
             max,
-        })
+        };
+        (ratio.median < NEXT_TO_NOTHING).then_some(ratio)
     }
 }
+
+/// Whoever has a hundredth has next to nothing.
+const NEXT_TO_NOTHING: f64 = 100.0;
 
 /// What a check came to: all of it has to be 0.
 pub(crate) fn wrong(tally: Tally) -> [Figure; 3] {
@@ -154,5 +159,7 @@ mod tests {
         assert_eq!(Ratio::of(&ours, &nothing), None);
         let lost = spread("lost", [1.0; 3]);
         assert_eq!(Ratio::of(&lost, &lost), None);
+        let little = spread("p50 ms", [0.01; 3]);
+        assert_eq!(Ratio::of(&ours, &little), None);
     }
 }
