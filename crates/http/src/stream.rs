@@ -158,7 +158,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    fn new(subscription: Subscription, http: &Http) -> Self {
+    pub(crate) fn new(subscription: Subscription, http: &Http) -> Self {
         let mut speech = Speech::default();
         Self {
             opening: speech.open(&subscription, http),

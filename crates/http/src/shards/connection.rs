@@ -171,6 +171,16 @@ impl<S: Socket> Connection<S> {
         self.subscription.as_ref().expect("a new one has it")
     }
 
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_written_all(&self) -> bool {
+        self.outgoing.is_empty()
+    }
+
     /// Gives it what is new on its feed, if it is live.
     pub(crate) fn give(&mut self, ready: &Ready<'_>, turn: Turn) -> After {
         // Who is not comes to it when it looks for itself.

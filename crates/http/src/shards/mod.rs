@@ -22,9 +22,13 @@
 //! Start reading at [`Shard::news`](shard::Shard::news).
 
 mod connection;
+#[cfg(test)]
+mod fake;
 mod outgoing;
 mod shard;
 mod socket;
+#[cfg(test)]
+mod stories;
 mod thread;
 
 use std::net::TcpStream;

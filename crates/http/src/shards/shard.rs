@@ -225,6 +225,15 @@ impl<S: Socket> Shard<S> {
         }
     }
 
+    /// Where each connection is, and whether it has nothing left to write.
+    #[cfg(test)]
+    pub(crate) fn states(&self) -> Vec<(usize, super::connection::State, bool)> {
+        let states = self.connections.iter();
+        states
+            .map(|(token, c)| (token, c.state(), c.has_written_all()))
+            .collect()
+    }
+
     /// What has to be read from the log, and [returned](Self::read).
     pub(crate) fn take_reads(&mut self) -> Vec<Reading> {
         std::mem::take(&mut self.reads)
