@@ -133,12 +133,12 @@ impl<S: Socket> Shard<S> {
                 let members = Vec::new();
                 entry.insert(LiveEnd { feed, members }).feed.token()
             });
-        // So that the feed is where the subscription begins, or further.
-        self.news(live, now);
+        // It is one of them first: the feed may lose all others by what is new.
         let members = &mut self.live[live].members;
-        let connection = &mut self.connections[token];
         (connection.feed, connection.place) = (live, members.len());
         members.push(token);
+        // So that the feed is where the subscription begins, or further.
+        self.news(live, now);
         self.look(token, now);
     }
 

@@ -142,6 +142,30 @@ fn who_joins_before_its_feed_has_heard_of_news_gets_only_what_follows() {
 }
 
 #[test]
+fn who_joins_may_be_the_last_on_its_feed() {
+    run(async {
+        let mut scene = Scene::new().await;
+        let (broken, token) = scene.open(Subscribe::default()).await;
+        scene.publish(&["one"]).await;
+        // Which is found out when it is to be written.
+        broken.with(|socket| socket.is_broken = true);
+        let (new, other) = scene.open(from_beginning()).await;
+        assert_ne!(token, other);
+        assert_eq!(scene.shard.take_gone().len(), 1);
+        scene.publish(&["two"]).await;
+        scene.hear();
+        assert_eq!(messages(&new), ["one", "two"]);
+
+        scene.hub.close().await;
+        let (late, _) = scene.open(Subscribe::default()).await;
+        assert_eq!(scene.shard.take_gone().len(), 2);
+        for socket in [new, late] {
+            assert!(socket.text().ends_with("\r\n0\r\n\r\n"));
+        }
+    });
+}
+
+#[test]
 fn who_was_live_reads_the_log_if_memory_has_moved_on() {
     run(async {
         let mut scene = Scene::with_tail(2).await;
