@@ -196,7 +196,11 @@ impl<S: Socket> Connection<S> {
                 let written = match self.socket.write(&ready.slices) {
                     Ok(written) => written,
                     Err(error) if would_block(&error) => 0,
-                    Err(error) => return self.broke(&error),
+                    Err(error) => {
+                        // None of it was given to the kernel.
+                        self.outgoing.push_frames(batch.frames(), 0);
+                        return self.broke(&error);
+                    }
                 };
                 if written == ready.size {
                     self.is_in_kernel();

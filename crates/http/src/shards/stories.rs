@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use notification_event::Draft;
-use notification_hub::{Bell, Hub, HubConfig, Start, Subscribe};
+use notification_hub::{AckMode, Bell, Hub, HubConfig, Start, Subscribe};
 use notification_log::MemoryLog;
 use serde_json::json;
 
@@ -248,6 +248,30 @@ fn who_is_blocked_hears_of_its_end_after_what_it_was_given() {
         assert!(socket.text().ends_with("\r\n0\r\n\r\n"));
         assert!(socket.with(|socket| socket.is_ended));
         assert_eq!(scene.shard.take_gone().len(), 1);
+    });
+}
+
+#[test]
+fn what_a_durable_client_could_not_be_written_comes_again() {
+    run(async {
+        let mut scene = Scene::new().await;
+        let durable = || Subscribe {
+            client: Some("alice".parse().unwrap()),
+            durable: Some(AckMode::Auto),
+            ..Subscribe::default()
+        };
+        let socket = Fake::default();
+        socket.with(|socket| socket.confirms = true);
+        scene.open_on(&socket, durable()).await;
+        scene.publish(&["one"]).await;
+        scene.hear();
+        socket.with(|socket| socket.is_broken = true);
+        scene.publish(&["two"]).await;
+        scene.hear();
+        assert_eq!(scene.shard.take_gone().len(), 1);
+        assert_eq!(messages(&socket), ["one"]);
+        let (socket, _) = scene.open(durable()).await;
+        assert_eq!(messages(&socket), ["two"]);
     });
 }
 
