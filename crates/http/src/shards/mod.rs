@@ -26,6 +26,8 @@ mod connection;
 mod fake;
 mod outgoing;
 mod shard;
+#[cfg(test)]
+mod simulation;
 mod socket;
 #[cfg(test)]
 mod stories;
