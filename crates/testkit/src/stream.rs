@@ -66,7 +66,20 @@ impl EventStream {
         path: &str,
         headers: &[(&str, &str)],
     ) -> Result<Self, Response> {
-        let mut connection = send(server, "GET", path, headers, "");
+        Self::read_from(send(server, "GET", path, headers, ""))
+    }
+
+    /// The stream that was asked for on this connection, of whose answer nothing
+    /// has been read yet.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    pub fn answered_on(connection: TcpStream) -> Self {
+        Self::read_from(BufReader::new(connection)).expect("a stream")
+    }
+
+    fn read_from(mut connection: BufReader<TcpStream>) -> Result<Self, Response> {
         let (status, headers) = read_head(&mut connection);
         if status != 200 {
             let length = header(&headers, "content-length").and_then(|length| length.parse().ok());
