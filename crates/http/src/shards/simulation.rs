@@ -26,7 +26,7 @@ fn run(setting: &Setting, steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(1_200))]
 
     #[test]
     fn nothing_is_missed_repeated_or_garbled(

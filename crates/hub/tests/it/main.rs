@@ -5,6 +5,7 @@
 
 mod delivery;
 mod durable;
+mod feed;
 mod groups;
 mod harness;
 mod hooked;

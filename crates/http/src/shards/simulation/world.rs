@@ -221,7 +221,7 @@ impl World {
             client: wanted.client(),
             start,
             durable: wanted.is_durable.then_some(durable),
-            max_rate: wanted.is_held.then(|| Rate::per_second(20.0).unwrap()),
+            max_rate: wanted.is_held.then(|| Rate::per_second(4.0).unwrap()),
             snapshot: is_snapshot,
             ..Subscribe::default()
         };
