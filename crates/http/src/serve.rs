@@ -22,6 +22,7 @@ use crate::handoff::Handoff;
 use crate::head::Head;
 use crate::peek;
 use crate::peer::PeerWatch;
+#[cfg(unix)]
 use crate::shards::{self, ShardConfig, Shards};
 use crate::stream;
 use crate::wire::{Wire, WireIo};
@@ -188,10 +189,21 @@ impl Sockets {
         let handoff = Handoff::new(wire.clone());
         let mut request = request.map(|()| Body::empty());
         request.extensions_mut().insert(handoff.clone());
-        let Ok(response) = self.router.clone().call(request).await;
-        let Some(mut stream) = handoff.take() else {
-            // Hyper reads the request again, and finds it answered.
-            let socket = TcpStream::from_std(wire.stream().try_clone()?)?;
+        let mut router = self.router.clone();
+        let Ok(response) = tokio::select! {
+            response = router.call(request) => response,
+            () = self.killed.cancelled() => return Ok(()),
+        };
+        let left = handoff.take();
+        drop(handoff);
+        let Some(mut stream) = left else {
+            // Hyper reads the request again, and finds it answered. Somebody may
+            // be looking at the wire right now.
+            let socket = match Arc::try_unwrap(wire) {
+                Ok(wire) => wire.into_stream(),
+                Err(wire) => wire.stream().try_clone()?,
+            };
+            let socket = TcpStream::from_std(socket)?;
             Box::pin(self.requests(socket, peer, Some(response))).await;
             return Ok(());
         };

@@ -53,6 +53,11 @@ impl<S: AsHandle> Wire<S> {
         &self.stream
     }
 
+    /// The socket, to be shared in another way.
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
+    }
+
     /// Says that nothing more is written, as the peer will see.
     pub(crate) fn end(&self) -> io::Result<()> {
         self.ended.store(true, Ordering::Relaxed);

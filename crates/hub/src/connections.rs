@@ -1,7 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use notification_event::{ClientId, EventId, Filter, Position, Timestamp};
@@ -248,6 +248,9 @@ impl Connections {
 
     /// Takes note that a reader has all there is.
     pub(crate) fn caught_up(&self, connection: &Connection) {
+        if connection.pace.load(Ordering::Relaxed) == Pace::Live as u8 {
+            return;
+        }
         if connection.change_pace(Pace::Behind, Pace::Live) {
             self.metrics.slow_readers.dec();
         } else {
@@ -293,10 +296,14 @@ impl Connection {
     pub(crate) fn attach(&self, bell: Arc<Bell>, token: usize) {
         // A stream changes hands once, when it is opened.
         let _ = self.bell.set((bell, token));
+        // With that in `close`: either who closes it finds the bell, or who
+        // attaches it finds it closed.
+        fence(Ordering::SeqCst);
     }
 
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
         self.wake();
     }
 

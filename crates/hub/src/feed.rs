@@ -108,8 +108,11 @@ impl Feed {
         let read = self.cohort.read(self.position, |frame| batch.push(frame));
         let (from, after) = (self.from, self.position);
         if read.is_none() {
-            self.position = after.max(head);
-            self.from = self.position;
+            if head <= after {
+                // What made it so is being handed out, and the bell is rung then.
+                return News::None;
+            }
+            (self.from, self.position) = (head, head);
             return News::Passed;
         }
         let Some(newest) = batch.frames.last() else {

@@ -197,6 +197,12 @@ impl Subscription {
         }
     }
 
+    /// The newest position when it was opened. What it is given up to here comes
+    /// from the log: an event for somebody who was not there is on no feed.
+    pub fn joined_at(&self) -> Position {
+        self.membership.joined_at
+    }
+
     /// Whether what it says next comes before its cursor (a gap, a snapshot),
     /// so that this is not yet where the reader should resume.
     pub fn is_before_cursor(&self) -> bool {
@@ -347,6 +353,7 @@ impl Subscription {
             }
         };
         self.move_to(batch.through());
+        self.hub.connections.caught_up(&self.connection);
         taken
     }
 
@@ -526,10 +533,10 @@ impl Subscription {
 
     /// Takes what follows from the part of the log that is in memory.
     fn read_tail(&mut self, allowance: usize, limit: Position) -> Step {
-        self.hub.connections.fell_behind(&self.connection);
         if self.position >= limit {
             return Step::Wait;
         }
+        self.hub.connections.fell_behind(&self.connection);
         let Some(frames) = self.hub.fan_out.read_tail(self.position, PAGE.events) else {
             return Step::Read;
         };

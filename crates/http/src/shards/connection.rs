@@ -40,6 +40,8 @@ pub(crate) struct Connection<S> {
     /// Which of the shard's feeds it is live on, and where in its list.
     pub(crate) feed: usize,
     pub(crate) place: usize,
+    /// It is in the queue of those that catch up.
+    pub(crate) is_queued: bool,
     /// No other connection of its shard has, or had, this number.
     pub(crate) serial: u64,
     /// Draining waits for it.
@@ -161,6 +163,7 @@ impl<S: Socket> Connection<S> {
             said: 0,
             feed: 0,
             place: 0,
+            is_queued: false,
             serial: 0,
             _open: open,
         }
@@ -225,6 +228,11 @@ impl<S: Socket> Connection<S> {
             State::Live | State::Behind | State::Waiting(_) | State::Ending => self.advance(turn),
             State::Reading | State::Blocked | State::Ended => After::Nothing,
         }
+    }
+
+    /// Whether nothing else is to happen to it before `due`.
+    pub(crate) fn waits_until(&self, due: Instant) -> bool {
+        self.state == State::Waiting(due)
     }
 
     /// Its socket may take more.
@@ -328,8 +336,10 @@ impl<S: Socket> Connection<S> {
         is_to
     }
 
-    /// Looks what its peer has confirmed. Whether there is more to come.
+    /// Looks what its peer has confirmed. Whether it is worth looking again soon:
+    /// not while its socket is full, after which it is noted again.
     pub(crate) fn confirm(&mut self) -> bool {
+        let is_full = self.state == State::Blocked;
         let Some(confirming) = &mut self.confirming else {
             return false;
         };
@@ -344,7 +354,7 @@ impl<S: Socket> Connection<S> {
         if let Some(reached) = confirming.confirmation.look(confirming.in_kernel, sent) {
             subscription.confirm(reached);
         }
-        let is_done = confirming.confirmation.reached() == Some(subscription.cursor());
+        let is_done = is_full || confirming.confirmation.reached() == Some(subscription.cursor());
         confirming.is_noted = !is_done;
         !is_done
     }

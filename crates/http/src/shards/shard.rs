@@ -12,6 +12,9 @@ use crate::confirmation;
 /// How many connections one step of a sweep looks at.
 const SWEEP_STEP: usize = 256;
 
+/// How many of those who catch up get a turn before something else is done.
+const TURNS: usize = 64;
+
 /// How many times in a heartbeat all connections are looked at: a comment is
 /// late by one part of so many, at most.
 const SWEEPS: u32 = 8;
@@ -33,6 +36,8 @@ pub(crate) struct Shard<S> {
     sleepers: BTreeSet<(Instant, usize)>,
     /// Who catches up, and gave way to others.
     behind: VecDeque<usize>,
+    /// Feeds that may have more, and gave way to others.
+    pending: VecDeque<usize>,
     /// Whose peers are to confirm something.
     confirming: Vec<usize>,
     confirms_at: Instant,
@@ -47,6 +52,8 @@ pub(crate) struct Shard<S> {
 struct LiveEnd {
     feed: Feed,
     members: Vec<usize>,
+    /// It is in the queue of those that may have more.
+    is_pending: bool,
 }
 
 /// Looks at all connections from time to time, some at a time.
@@ -74,6 +81,11 @@ pub(crate) struct Read {
 }
 
 impl Reading {
+    /// For whom, in case that nothing comes of it.
+    pub(crate) fn of(&self) -> (usize, u64) {
+        (self.token, self.serial)
+    }
+
     /// Reads. This may take as long as the log does.
     pub(crate) async fn read(mut self) -> Read {
         let delivery = self.subscription.read().await;
@@ -98,6 +110,7 @@ impl<S: Socket> Shard<S> {
             live_of: HashMap::new(),
             sleepers: BTreeSet::new(),
             behind: VecDeque::new(),
+            pending: VecDeque::new(),
             confirming: Vec::new(),
             confirms_at: now,
             sweep: Sweep {
@@ -124,6 +137,7 @@ impl<S: Socket> Shard<S> {
         self.serial += 1;
         let subscription = connection.subscription();
         subscription.attach(&self.bell, token);
+        let joined_at = subscription.joined_at();
         let live = *self
             .live_of
             .entry(Feed::key_of(subscription))
@@ -131,14 +145,23 @@ impl<S: Socket> Shard<S> {
                 let entry = self.live.vacant_entry();
                 let feed = Feed::open(subscription, &self.bell, entry.key());
                 let members = Vec::new();
-                entry.insert(LiveEnd { feed, members }).feed.token()
+                let live = LiveEnd {
+                    feed,
+                    members,
+                    is_pending: false,
+                };
+                entry.insert(live).feed.token()
             });
         // It is one of them first: the feed may lose all others by what is new.
         let members = &mut self.live[live].members;
         (connection.feed, connection.place) = (live, members.len());
         members.push(token);
-        // So that the feed is where the subscription begins, or further.
-        self.news(live, now);
+        // What came before it joined may not be on the feed, so the feed has to be
+        // there before it can be live. Each time brings it on.
+        let is_before = |live: &LiveEnd| live.feed.position() < joined_at;
+        while self.live.get(live).is_some_and(is_before) {
+            self.news(live, now);
+        }
         self.look(token, now);
     }
 
@@ -152,24 +175,30 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    /// There may be something new on a feed: everyone who is live on it gets it.
-    pub(crate) fn news(&mut self, live: usize, now: Instant) {
+    /// There may be something new on a feed: everyone who is live on it gets
+    /// one batch. If there may be more, that has to wait until all others had
+    /// their turn, however much is published.
+    pub(crate) fn news(&mut self, number: usize, now: Instant) {
         // Of a feed that is gone, or of another that has its number: no matter.
-        let Some(LiveEnd { feed, members }) = self.live.get_mut(live) else {
+        let Some(live) = self.live.get_mut(number) else {
             return;
         };
+        let LiveEnd {
+            feed,
+            members,
+            is_pending,
+        } = live;
         let mut left_to_do = Vec::new();
-        loop {
-            let news = feed.read();
-            let turn = Turn {
-                limit: feed.position(),
-                now,
-            };
-            let ready = match &news {
-                News::None => break,
-                News::Passed => None,
-                News::Events(batch) => Some(Ready::new(batch)),
-            };
+        let news = feed.read();
+        let turn = Turn {
+            limit: feed.position(),
+            now,
+        };
+        let ready = match &news {
+            News::Events(batch) => Some(Ready::new(batch)),
+            News::None | News::Passed => None,
+        };
+        if !matches!(news, News::None) {
             for token in members.iter() {
                 let connection = &mut self.connections[*token];
                 let after = match &ready {
@@ -183,12 +212,10 @@ impl<S: Socket> Shard<S> {
                     self.confirming.push(*token);
                 }
             }
-        }
-        if feed.is_closed() {
-            let turn = Turn {
-                limit: feed.position(),
-                now,
-            };
+            if !std::mem::replace(is_pending, true) {
+                self.pending.push_back(number);
+            }
+        } else if feed.is_closed() {
             for token in members.iter() {
                 let after = self.connections[*token].look(turn);
                 left_to_do.push((*token, after));
@@ -234,6 +261,15 @@ impl<S: Socket> Shard<S> {
             .collect()
     }
 
+    /// The log was not read for a connection, and will not be: that was its end.
+    pub(crate) fn lost(&mut self, token: usize, serial: u64) {
+        let connection = self.connections.get(token);
+        if connection.is_some_and(|connection| connection.serial == serial) {
+            tracing::error!("stream closed: what reads the log for it has failed");
+            self.remove(token);
+        }
+    }
+
     /// What has to be read from the log, and [returned](Self::read).
     pub(crate) fn take_reads(&mut self) -> Vec<Reading> {
         std::mem::take(&mut self.reads)
@@ -246,7 +282,8 @@ impl<S: Socket> Shard<S> {
 
     /// When [`tick`](Self::tick) has something to do.
     pub(crate) fn wakes_at(&self, now: Instant) -> Instant {
-        if self.sweep.next.is_some() || !self.behind.is_empty() {
+        let is_busy = !self.behind.is_empty() || !self.pending.is_empty();
+        if is_busy || self.sweep.next.is_some() {
             return now;
         }
         let sleeper = self.sleepers.first().map(|(due, _)| *due);
@@ -257,8 +294,20 @@ impl<S: Socket> Shard<S> {
 
     /// Does what is due: some of it, so that what has happened meanwhile need not wait.
     pub(crate) fn tick(&mut self, now: Instant) {
-        for _ in 0..self.behind.len() {
+        for _ in 0..self.pending.len() {
+            if let Some(number) = self.pending.pop_front() {
+                // Or another feed that has its number by now: no matter.
+                if let Some(live) = self.live.get_mut(number) {
+                    live.is_pending = false;
+                }
+                self.news(number, now);
+            }
+        }
+        for _ in 0..self.behind.len().min(TURNS) {
             if let Some(token) = self.behind.pop_front() {
+                if let Some(connection) = self.connections.get_mut(token) {
+                    connection.is_queued = false;
+                }
                 self.look(token, now);
             }
         }
@@ -266,7 +315,11 @@ impl<S: Socket> Shard<S> {
             && due <= now
         {
             self.sleepers.pop_first();
-            self.look(token, now);
+            // It may wait for something else by now.
+            let connection = self.connections.get(token);
+            if connection.is_some_and(|connection| connection.waits_until(due)) {
+                self.look(token, now);
+            }
         }
         if self.confirms_at <= now {
             let mut confirming = std::mem::take(&mut self.confirming);
@@ -349,7 +402,13 @@ impl<S: Socket> Shard<S> {
     fn after(&mut self, token: usize, after: After) {
         match after {
             After::Nothing => {}
-            After::Again => self.behind.push_back(token),
+            After::Again => {
+                if let Some(connection) = self.connections.get_mut(token)
+                    && !std::mem::replace(&mut connection.is_queued, true)
+                {
+                    self.behind.push_back(token);
+                }
+            }
             After::Wake(due) => {
                 self.sleepers.insert((due, token));
             }

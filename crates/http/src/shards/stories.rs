@@ -124,6 +124,63 @@ fn a_batch_is_one_write_to_each_and_what_is_left_of_it_comes_later() {
 }
 
 #[test]
+fn what_was_for_nobody_here_is_found_in_the_log_by_who_joins() {
+    run(async {
+        let mut scene = Scene::new().await;
+        let (_old, _) = scene.open(Subscribe::default()).await;
+        let draft = |json| Draft::parse(json).unwrap();
+        let to_all = draft(json!({"type": "notification", "message": "to all"}));
+        let to_alice = draft(json!({
+            "type": "notification", "message": "to alice", "audience": {"clients": ["alice"]},
+        }));
+        scene.hub.publish(vec![to_all, to_alice]).await.unwrap();
+        // The feed has heard of neither, and will of the first only.
+        let alice = Subscribe {
+            client: Some("alice".parse().unwrap()),
+            ..from_beginning()
+        };
+        let (alice, _) = scene.open(alice).await;
+        scene.hear();
+        scene.shard.tick(now());
+        assert_eq!(messages(&alice), ["to all", "to alice"]);
+    });
+}
+
+#[test]
+fn however_much_is_published_everything_else_has_its_turn() {
+    run(async {
+        let mut scene = Scene::with_tail(2_000).await;
+        let (busy, _) = scene.open(Subscribe::default()).await;
+        scene.publish(&["one"; 600]).await;
+        scene.hear();
+        let first = messages(&busy).len();
+        assert!(first < 600, "{first}");
+        assert_eq!(scene.shard.wakes_at(now()), now());
+        for _ in 0..10 {
+            scene.shard.tick(now());
+        }
+        assert_eq!(messages(&busy).len(), 600);
+        assert!(scene.shard.wakes_at(now()) > now());
+    });
+}
+
+#[test]
+fn a_stream_whose_reading_is_lost_ends() {
+    run(async {
+        let mut scene = Scene::with_tail(1).await;
+        scene.publish(&["one", "two", "three"]).await;
+        let (_, token) = scene.open(from_beginning()).await;
+        assert_eq!(scene.state(token), State::Reading);
+        let (token, serial) = scene.reading().of();
+        scene.shard.lost(token, serial + 1);
+        assert!(scene.shard.take_gone().is_empty());
+        scene.shard.lost(token, serial);
+        assert_eq!(scene.shard.take_gone().len(), 1);
+        assert_eq!(scene.hub.connections(), 0);
+    });
+}
+
+#[test]
 fn who_joins_before_its_feed_has_heard_of_news_gets_only_what_follows() {
     run(async {
         let mut scene = Scene::new().await;
@@ -158,6 +215,7 @@ fn who_joins_may_be_the_last_on_its_feed() {
 
         scene.hub.close().await;
         let (late, _) = scene.open(Subscribe::default()).await;
+        scene.hear();
         assert_eq!(scene.shard.take_gone().len(), 2);
         for socket in [new, late] {
             assert!(socket.text().ends_with("\r\n0\r\n\r\n"));

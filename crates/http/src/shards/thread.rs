@@ -1,5 +1,6 @@
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -33,7 +34,8 @@ pub(crate) struct Thread {
 /// What others have for a thread.
 #[derive(Debug)]
 struct Inbox {
-    mail: Mutex<Vec<Mail>>,
+    /// None when the thread has ended, so that nothing stays in it for ever.
+    mail: Mutex<Option<Vec<Mail>>>,
     killed: AtomicBool,
     stopped: AtomicBool,
     waker: Waker,
@@ -43,6 +45,8 @@ struct Inbox {
 enum Mail {
     New(Socket, Opened, TaskTrackerToken),
     Read(Read),
+    /// Nothing will come of what was to be read.
+    Lost(usize, u64),
 }
 
 impl Thread {
@@ -53,7 +57,7 @@ impl Thread {
     ) -> std::io::Result<Self> {
         let poll = Poll::new()?;
         let inbox = Arc::new(Inbox {
-            mail: Mutex::default(),
+            mail: Mutex::new(Some(Vec::new())),
             killed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             waker: Waker::new(poll.registry(), WAKER)?,
@@ -70,7 +74,7 @@ impl Thread {
         };
         std::thread::Builder::new()
             .name(format!("streams-{index}"))
-            .spawn(|| server.run())?;
+            .spawn(|| server.run_on())?;
         Ok(Self { inbox })
     }
 
@@ -94,8 +98,12 @@ impl Drop for Thread {
 impl Inbox {
     fn put(&self, mail: Mail) {
         let mut all = self.mail.lock().expect("no holder panics");
-        let is_first = all.is_empty();
-        all.push(mail);
+        let Some(waiting) = all.as_mut() else {
+            // What it was for is closed with it.
+            return;
+        };
+        let is_first = waiting.is_empty();
+        waiting.push(mail);
         drop(all);
         if is_first {
             self.wake();
@@ -103,7 +111,13 @@ impl Inbox {
     }
 
     fn take(&self) -> Vec<Mail> {
-        std::mem::take(&mut self.mail.lock().expect("no holder panics"))
+        let mut all = self.mail.lock().expect("no holder panics");
+        all.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn end(&self) {
+        let left = self.mail.lock().expect("no holder panics").take();
+        drop(left);
     }
 
     fn wake(&self) {
@@ -125,7 +139,18 @@ struct Server {
 }
 
 impl Server {
-    fn run(mut self) {
+    /// Runs to the end, even if there is a bug: who was served when that showed
+    /// is cut off, comes back and goes on where it was; who is new is served.
+    fn run_on(mut self) {
+        while catch_unwind(AssertUnwindSafe(|| self.run())).is_err() {
+            tracing::error!("a thread of streams has panicked; its streams are cut off");
+            self.shard = Shard::new(self.config, self.bell.clone(), Instant::now());
+        }
+        self.shard.clear();
+        self.inbox.end();
+    }
+
+    fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS);
         while !self.inbox.stopped.load(Ordering::Acquire) {
             let now = Instant::now();
@@ -148,6 +173,7 @@ impl Server {
                 match mail {
                     Mail::New(wire, stream, open) => self.add(wire, stream, open, now),
                     Mail::Read(read) => self.shard.read(read, now),
+                    Mail::Lost(token, serial) => self.shard.lost(token, serial),
                 }
             }
             self.shard.tick(now);
@@ -157,8 +183,14 @@ impl Server {
             self.bury();
             for reading in self.shard.take_reads() {
                 let inbox = self.inbox.clone();
-                let read = async move { inbox.put(Mail::Read(reading.read().await)) };
-                self.runtime.spawn(read);
+                let (token, serial) = reading.of();
+                let read = self.runtime.spawn(reading.read());
+                self.runtime.spawn(async move {
+                    inbox.put(match read.await {
+                        Ok(read) => Mail::Read(read),
+                        Err(_) => Mail::Lost(token, serial),
+                    });
+                });
             }
         }
     }
