@@ -39,8 +39,6 @@ pub(super) struct State {
     pub(super) confirmed: usize,
     /// Its peer confirms what it takes at once.
     pub(super) confirms: bool,
-    /// It has refused bytes since it last said that it takes more.
-    pub(super) is_full: bool,
     /// How many bytes its peer has said that were not read.
     pub(super) said: usize,
     pub(super) is_hung_up: bool,
@@ -48,6 +46,8 @@ pub(super) struct State {
     pub(super) is_ended: bool,
     /// When it last took something.
     took_at: Option<Instant>,
+    /// It did not take all that it was last offered.
+    is_left: bool,
     writes: usize,
 }
 
@@ -122,17 +122,18 @@ impl State {
         if self.is_broken {
             return Err(ErrorKind::ConnectionReset.into());
         }
+        self.check_silence(slices);
         let taken = size
             .min(self.room.unwrap_or(size))
             .min(self.gulp.unwrap_or(size));
+        self.is_left = taken < size;
         if taken == 0 {
-            self.is_full = true;
             return Err(ErrorKind::WouldBlock.into());
         }
         if let Some(room) = &mut self.room {
             *room -= taken;
         }
-        self.check_silence(slices);
+        self.took_at = Some(now());
         let bytes = slices.iter().flat_map(|slice| slice.iter());
         self.taken.extend(bytes.take(taken));
         if self.confirms {
@@ -142,18 +143,11 @@ impl State {
     }
 
     /// A comment comes only after a silence.
-    fn check_silence(&mut self, slices: &[IoSlice<'_>]) {
-        let now = now();
-        let first = slices[0].split(|byte| *byte == b'\n').nth(1);
-        // Not what is left of one whose size line was taken in part.
-        let is_whole = self.taken.ends_with(b"\r\n");
-        let is_comment = is_whole
-            && slices[0].first().is_some_and(u8::is_ascii_hexdigit)
-            && first.is_some_and(|line| line == b":");
-        if let (true, Some(took_at)) = (is_comment, self.took_at) {
-            assert!(now - took_at >= HEARTBEAT, "a comment without a silence");
+    fn check_silence(&self, slices: &[IoSlice<'_>]) {
+        let is_comment = slices[0].split(|byte| *byte == b'\n').nth(1) == Some(b":");
+        if let (true, false, Some(took_at)) = (is_comment, self.is_left, self.took_at) {
+            assert!(now() - took_at >= HEARTBEAT, "a comment without a silence");
         }
-        self.took_at = Some(now);
     }
 }
 

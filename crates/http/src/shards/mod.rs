@@ -19,6 +19,8 @@
 //! - [`Shards`] are all of them. A stream comes to them when its request was
 //!   admitted like any other (`handoff.rs`), and stays on its thread.
 //!
+//! What that is good for: `stories.rs` and `simulation.rs`, on the sockets of `fake.rs`.
+//!
 //! Start reading at [`Shard::news`](shard::Shard::news).
 
 mod connection;
