@@ -23,10 +23,11 @@ use crate::snapshot::Snapshot;
 /// Beyond every event that there is.
 const EVERYTHING: Position = Position(u64::MAX);
 
-/// How much of the log is looked at in one step of catching up.
+/// How much of the log is looked at in one step of catching up: no more than
+/// one delivery holds, as what is left over would be read again.
 const PAGE: PageLimit = PageLimit {
     events: 512,
-    bytes: 256 * 1024,
+    bytes: 64 * 1024,
 };
 
 /// How long a reader waits before it asks a log that failed again.
