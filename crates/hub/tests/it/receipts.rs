@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use notification_event::EventId;
+use notification_event::{EventId, Position};
 use notification_hub::{
     AckMode, Acknowledge, AcknowledgeError, Acknowledged, Hub, HubConfig, Start, Subscription,
 };
@@ -201,7 +201,9 @@ async fn whatever_was_given_can_be_acknowledged() {
         let hub = hub.clone();
         async move { publish(&hub, "e4", json!({})).await }
     });
-    tokio::task::yield_now().await;
+    while hub.log_bounds().head < Position(4) {
+        tokio::task::yield_now().await;
+    }
     let mut stream = open(&hub, from(Start::Beginning)).await;
     assert_eq!(events(&mut stream).await, ["e1", "e2", "e3", "e4"]);
     let through = Acknowledge::Through(stream.cursor());
