@@ -5,6 +5,7 @@ use bytes::Bytes;
 use notification_event::{Cursor, Position};
 use notification_hub::{Batch, Delivery, Feed, Step, Subscription, Take};
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use uuid::Uuid;
 
 use super::Socket;
 use super::outgoing::{LAST_CHUNK, Outgoing, chunk};
@@ -42,8 +43,8 @@ pub(crate) struct Connection<S> {
     pub(crate) place: usize,
     /// It is in the queue of those that catch up.
     pub(crate) is_queued: bool,
-    /// No other connection of its shard has, or had, this number.
-    pub(crate) serial: u64,
+    /// The stream's: no other connection has, or had, the same.
+    pub(crate) id: Uuid,
     /// Draining waits for it.
     _open: Option<TaskTrackerToken>,
 }
@@ -152,6 +153,7 @@ impl<S: Socket> Connection<S> {
         outgoing.push(opening);
         Self {
             socket,
+            id: subscription.id(),
             confirming: subscription.is_named().then(Box::default),
             subscription: Some(subscription),
             speech,
@@ -164,7 +166,6 @@ impl<S: Socket> Connection<S> {
             feed: 0,
             place: 0,
             is_queued: false,
-            serial: 0,
             _open: open,
         }
     }
@@ -212,10 +213,7 @@ impl<S: Socket> Connection<S> {
                 self.outgoing.push_frames(batch.frames(), written);
             }
             Take::Some(frames) => {
-                if let Some(last) = frames.last() {
-                    self.speech.told(last.position);
-                }
-                self.outgoing.push_frames(&frames, 0);
+                self.say(Delivery::Events(frames));
             }
             Take::Step => {}
         }

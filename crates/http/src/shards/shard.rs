@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use notification_hub::{Bell, Delivery, Feed, News, Rung, Subscription};
 use slab::Slab;
+use uuid::Uuid;
 
 use super::connection::{After, Connection, Ready, Turn};
 use super::{ShardConfig, Socket};
@@ -44,7 +45,6 @@ pub(crate) struct Shard<S> {
     sweep: Sweep,
     reads: Vec<Reading>,
     gone: Vec<S>,
-    serial: u64,
 }
 
 /// The connections that have the same filter.
@@ -69,7 +69,6 @@ struct Sweep {
 #[derive(Debug)]
 pub(crate) struct Reading {
     token: usize,
-    serial: u64,
     subscription: Subscription,
 }
 
@@ -82,8 +81,8 @@ pub(crate) struct Read {
 
 impl Reading {
     /// For whom, in case that nothing comes of it.
-    pub(crate) fn of(&self) -> (usize, u64) {
-        (self.token, self.serial)
+    pub(crate) fn of(&self) -> (usize, Uuid) {
+        (self.token, self.subscription.id())
     }
 
     /// Reads. This may take as long as the log does.
@@ -120,7 +119,6 @@ impl<S: Socket> Shard<S> {
             },
             reads: Vec::new(),
             gone: Vec::new(),
-            serial: 0,
         }
     }
 
@@ -133,8 +131,6 @@ impl<S: Socket> Shard<S> {
     pub(crate) fn add(&mut self, connection: Connection<S>, now: Instant) {
         let token = self.connections.insert(Box::new(connection));
         let connection = &mut self.connections[token];
-        connection.serial = self.serial;
-        self.serial += 1;
         let subscription = connection.subscription();
         subscription.attach(&self.bell, token);
         let joined_at = subscription.joined_at();
@@ -244,9 +240,9 @@ impl<S: Socket> Shard<S> {
     /// The log was read for a connection, if that is still there.
     pub(crate) fn read(&mut self, read: Read, now: Instant) {
         let Read { reading, delivery } = read;
-        let connection = self.connections.get(reading.token);
-        if connection.is_some_and(|connection| connection.serial == reading.serial) {
-            self.with(reading.token, now, |connection, turn| {
+        let (token, id) = reading.of();
+        if self.is_there(token, id) {
+            self.with(token, now, |connection, turn| {
                 connection.give_back(reading.subscription, delivery, turn)
             });
         }
@@ -262,9 +258,8 @@ impl<S: Socket> Shard<S> {
     }
 
     /// The log was not read for a connection, and will not be: that was its end.
-    pub(crate) fn lost(&mut self, token: usize, serial: u64) {
-        let connection = self.connections.get(token);
-        if connection.is_some_and(|connection| connection.serial == serial) {
+    pub(crate) fn lost(&mut self, token: usize, id: Uuid) {
+        if self.is_there(token, id) {
             tracing::error!("stream closed: what reads the log for it has failed");
             self.remove(token);
         }
@@ -417,13 +412,18 @@ impl<S: Socket> Shard<S> {
                 if let Some(subscription) = connection.lend() {
                     self.reads.push(Reading {
                         token,
-                        serial: connection.serial,
                         subscription,
                     });
                 }
             }
             After::End => self.remove(token),
         }
+    }
+
+    /// Whether it is still this stream that has the token.
+    fn is_there(&self, token: usize, id: Uuid) -> bool {
+        let connection = self.connections.get(token);
+        connection.is_some_and(|connection| connection.id == id)
     }
 
     fn remove(&mut self, token: usize) {

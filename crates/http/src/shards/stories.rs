@@ -171,10 +171,10 @@ fn a_stream_whose_reading_is_lost_ends() {
         scene.publish(&["one", "two", "three"]).await;
         let (_, token) = scene.open(from_beginning()).await;
         assert_eq!(scene.state(token), State::Reading);
-        let (token, serial) = scene.reading().of();
-        scene.shard.lost(token, serial + 1);
+        let (token, id) = scene.reading().of();
+        scene.shard.lost(token, uuid::Uuid::new_v4());
         assert!(scene.shard.take_gone().is_empty());
-        scene.shard.lost(token, serial);
+        scene.shard.lost(token, id);
         assert_eq!(scene.shard.take_gone().len(), 1);
         assert_eq!(scene.hub.connections(), 0);
     });

@@ -10,6 +10,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use notification_hub::Bell;
 use tokio::runtime::Handle;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use uuid::Uuid;
 
 use super::ShardConfig;
 use super::connection::Connection;
@@ -46,7 +47,7 @@ enum Mail {
     New(Socket, Opened, TaskTrackerToken),
     Read(Read),
     /// Nothing will come of what was to be read.
-    Lost(usize, u64),
+    Lost(usize, Uuid),
 }
 
 impl Thread {
@@ -173,7 +174,7 @@ impl Server {
                 match mail {
                     Mail::New(wire, stream, open) => self.add(wire, stream, open, now),
                     Mail::Read(read) => self.shard.read(read, now),
-                    Mail::Lost(token, serial) => self.shard.lost(token, serial),
+                    Mail::Lost(token, id) => self.shard.lost(token, id),
                 }
             }
             self.shard.tick(now);
@@ -183,12 +184,12 @@ impl Server {
             self.bury();
             for reading in self.shard.take_reads() {
                 let inbox = self.inbox.clone();
-                let (token, serial) = reading.of();
+                let (token, id) = reading.of();
                 let read = self.runtime.spawn(reading.read());
                 self.runtime.spawn(async move {
                     inbox.put(match read.await {
                         Ok(read) => Mail::Read(read),
-                        Err(_) => Mail::Lost(token, serial),
+                        Err(_) => Mail::Lost(token, id),
                     });
                 });
             }
