@@ -60,6 +60,32 @@ impl Pattern {
         topic.next().is_none()
     }
 
+    /// The topics that both mean, which is one pattern; none if there are none.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Option<Self> {
+        if is_reserved(&self.0) != is_reserved(&other.0) {
+            return None;
+        }
+        let (mut left, mut right) = (self.0.split('/'), other.0.split('/'));
+        let mut meet: Vec<&str> = Vec::new();
+        loop {
+            match (left.next(), right.next()) {
+                (None, None) => break,
+                (Some("**"), rest) => meet.extend(rest.into_iter().chain(right.by_ref())),
+                (rest, Some("**")) => meet.extend(rest.into_iter().chain(left.by_ref())),
+                (Some("*"), Some(segment)) | (Some(segment), Some("*")) => meet.push(segment),
+                (Some(a), Some(b)) if a == b => meet.push(a),
+                _ => return None,
+            }
+        }
+        Some(Self(meet.join("/").into()))
+    }
+
+    /// Whether it means one topic only.
+    pub fn is_literal(&self) -> bool {
+        self.segments().all(|s| matches!(s, Segment::Literal(_)))
+    }
+
     /// Its JSON Schema.
     pub fn schema() -> Value {
         let between = MAX_SEGMENTS - 2;
@@ -136,6 +162,46 @@ mod tests {
         check("$receipts/*", "$receipts/a:b", true);
         check("$receipts/**", "$receipts/a", true);
         check("*/**", "$receipts/a", false);
+    }
+
+    #[test]
+    fn two_patterns_meet_in_one() {
+        let check = |a: &str, b: &str, expected: Option<&str>| {
+            let [a, b]: [Pattern; 2] = [a, b].map(|p| p.parse().unwrap());
+            for met in [a.meet(&b), b.meet(&a)] {
+                assert_eq!(met.as_ref().map(Pattern::as_str), expected, "{a} {b}");
+            }
+        };
+        check("ops/**", "**", Some("ops/**"));
+        check("ops/**", "ops", Some("ops"));
+        check("ops/**", "*/db", Some("ops/db"));
+        check("ops/**", "*", Some("ops"));
+        check("*/db/**", "ops/*", Some("ops/db"));
+        check("ops/**", "ops/a/**", Some("ops/a/**"));
+        check("**", "**", Some("**"));
+        check("ops/*", "ops", None);
+        check("ops/*", "dev/*", None);
+        check("**", "$presence", None);
+        check("$receipts/**", "$receipts/a", Some("$receipts/a"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_topic_is_in_the_meet_if_it_is_in_both(
+            a in "[$]?[ab*](/[ab*]){0,3}(/[*]{2})?",
+            b in "[$]?[ab*](/[ab*]){0,3}(/[*]{2})?",
+            topic in "[$]?[ab](/[ab]){0,5}",
+        ) {
+            let topic: Topic = topic.parse().unwrap();
+            if let (Ok(a), Ok(b)) = (a.parse::<Pattern>(), b.parse::<Pattern>()) {
+                let meet = a.meet(&b);
+                if let Some(meet) = &meet {
+                    assert_eq!(meet.as_str().parse(), Ok(meet.clone()));
+                }
+                let both = a.matches(&topic) && b.matches(&topic);
+                assert_eq!(meet.is_some_and(|m| m.matches(&topic)), both, "{a} {b} {topic}");
+            }
+        }
     }
 
     #[test]

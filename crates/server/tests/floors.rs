@@ -7,8 +7,9 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which floor each crate is on.
-const FLOORS: [(&str, u8); 8] = [
+const FLOORS: [(&str, u8); 9] = [
     ("notification-event", 0),
+    ("notification-access", 1),
     ("notification-log", 1),
     ("notification-hub", 2),
     ("notification-http", 3),
