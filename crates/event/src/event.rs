@@ -86,6 +86,7 @@ impl Event {
                 expires_at: self.draft.expiry.map(|e| e.after(self.timestamp)),
                 collapse,
                 require_ack: self.draft.require_ack,
+                published_by: None,
             },
             json: json.into(),
             fingerprint,
@@ -273,6 +274,9 @@ pub struct Head {
     pub collapse: Option<Collapse>,
     /// Whether its publisher wants to know who has seen it.
     pub require_ack: bool,
+    /// The principal that published it, by name. None of those that nobody had
+    /// to vouch for. Kept beside the event, and shown to nobody who receives it.
+    pub published_by: Option<Arc<str>>,
 }
 
 impl Head {

@@ -31,6 +31,6 @@ mod sqlite;
 
 pub use event_log::{Bounds, Commit, Entry, EventLog, LogError, Page, PageLimit};
 pub use memory::MemoryLog;
-pub use records::{AckMode, Change, ClientRecord, Membership, Receipt, Records};
+pub use records::{AckMode, Change, ClientRecord, Membership, Receipt, Record, Records};
 pub use retention::Retention;
 pub use sqlite::{OpenError, SqliteLog, Sync};

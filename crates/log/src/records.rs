@@ -31,6 +31,8 @@ pub enum Change {
     SaveClient(ClientRecord),
     /// Nothing is known of a durable client any more.
     ForgetClient(ClientId),
+    /// This record is as it is here from now on.
+    SaveRecord(Record),
     /// An event was published that these clients are to acknowledge.
     Expect {
         /// Which event.
@@ -133,6 +135,17 @@ impl FromStr for AckMode {
     }
 }
 
+/// Something else that the server keeps, which means nothing to the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What it is: `key`.
+    pub kind: String,
+    /// Which of its kind.
+    pub id: String,
+    /// What it says: one JSON object.
+    pub json: String,
+}
+
 /// Whether a client has got, and has acknowledged, an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
@@ -152,4 +165,6 @@ pub struct Records {
     pub memberships: Vec<Membership>,
     /// The durable clients, in order of their names.
     pub clients: Vec<ClientRecord>,
+    /// All others, in order of kind and id.
+    pub others: Vec<Record>,
 }

@@ -2,7 +2,7 @@ use notification_event::{ClientId, Cursor, Epoch, EventId, Filter, Position};
 use serde_json::json;
 
 use super::{Log, append, at, commit, event, keep, parsed, positions, prune};
-use crate::{AckMode, Change, ClientRecord, Membership, Receipt, Records};
+use crate::{AckMode, Change, ClientRecord, Membership, Receipt, Record, Records};
 
 fn join(group: &str, client: &str) -> Change {
     Change::JoinGroup {
@@ -363,4 +363,19 @@ pub async fn changes_made_twice_are_made_once(log: Log) {
             [membership("ops", "alice", 2, Some(16))]
         );
     }
+}
+
+pub async fn records_are_saved_by_kind_and_id(log: Log) {
+    let record = |kind: &str, id: &str, json: &str| Record {
+        kind: kind.to_owned(),
+        id: id.to_owned(),
+        json: json.to_owned(),
+    };
+    let (b, a) = (record("key", "b", "{}"), record("key", "a", "{}"));
+    let other = record("hook", "b", r#"{"url":"ä"}"#);
+    let save = [b, a.clone(), other.clone()].map(Change::SaveRecord);
+    commit(&log, save, Vec::new()).await;
+    let changed = record("key", "b", r#"{"x":1}"#);
+    commit(&log, [Change::SaveRecord(changed.clone())], Vec::new()).await;
+    assert_eq!(records(&log).await.others, [other, a, changed]);
 }

@@ -17,7 +17,7 @@ use self::receipts::Receipts;
 use crate::search::last_where;
 use crate::{
     Bounds, Change, ClientRecord, Commit, Entry, EventLog, LogError, Page, PageLimit, Receipt,
-    Records, Retention,
+    Record, Records, Retention,
 };
 
 /// A log that lives as long as its process.
@@ -37,6 +37,8 @@ struct State {
     newest: Newest,
     memberships: Memberships,
     clients: BTreeMap<ClientId, ClientRecord>,
+    /// By kind and id.
+    records: BTreeMap<(String, String), Record>,
     receipts: Receipts,
     closed: bool,
 }
@@ -62,6 +64,7 @@ impl MemoryLog {
                 newest: Newest::default(),
                 memberships: Memberships::default(),
                 clients: BTreeMap::new(),
+                records: BTreeMap::new(),
                 receipts: Receipts::default(),
                 closed: false,
             }),
@@ -127,6 +130,7 @@ impl EventLog for MemoryLog {
         Ok(Records {
             memberships: state.memberships.all(),
             clients: state.clients.values().cloned().collect(),
+            others: state.records.values().cloned().collect(),
         })
     }
 
@@ -221,6 +225,10 @@ impl State {
             }
             Change::ForgetClient(client) => {
                 self.clients.remove(client);
+            }
+            Change::SaveRecord(record) => {
+                let key = (record.kind.clone(), record.id.clone());
+                self.records.insert(key, record.clone());
             }
             Change::Expect { event, clients } => {
                 if let Some(position) = self.positions.get(event) {

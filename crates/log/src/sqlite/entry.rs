@@ -18,7 +18,7 @@ macro_rules! select_entries {
         concat!(
             "SELECT events.position, event_id, timestamp, type, name, events.topic, \
              events.audience, json, priority, tags, expires_at, collapse_key, task_id, task_phase, \
-             require_ack, fingerprint, newest.position ",
+             require_ack, fingerprint, newest.position, published_by ",
             $from
         )
     };
@@ -45,6 +45,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
                 expires_at: optional_timestamp(row, 10)?,
                 collapse,
                 require_ack: row.get(14)?,
+                published_by: row.get::<_, Option<String>>(17)?.map(Into::into),
             },
             json: json.into(),
             fingerprint: row.get::<_, Option<i64>>(15)?.map(i64::cast_unsigned),
@@ -110,7 +111,7 @@ pub(super) fn insert(
     connection
         .prepare_cached(
             "INSERT INTO events VALUES
-             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
         )?
         .execute(params![
             int(newest.position.0),
@@ -131,6 +132,7 @@ pub(super) fn insert(
             task.map(|(_, phase)| phase),
             head.require_ack,
             event.fingerprint.map(u64::cast_signed),
+            head.published_by.as_deref(),
         ])?;
     if let Some(collapse) = &head.collapse {
         connection

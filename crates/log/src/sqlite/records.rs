@@ -3,7 +3,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::value::{damaged, int, optional_timestamp, parsed, parsed_json, position, timestamp};
-use crate::{Change, ClientRecord, Membership, Receipt, Records};
+use crate::{Change, ClientRecord, Membership, Receipt, Record, Records};
 
 /// Makes a change of a commit whose events follow `head`. They are there
 /// already, so that their receipts have something to belong to.
@@ -19,6 +19,10 @@ pub(super) fn make(
         Change::ForgetClient(client) => connection
             .prepare_cached("DELETE FROM clients WHERE client_id = ?1")?
             .execute([client.as_str()])
+            .map(drop),
+        Change::SaveRecord(Record { kind, id, json }) => connection
+            .prepare_cached("INSERT OR REPLACE INTO records (kind, id, json) VALUES (?1, ?2, ?3)")?
+            .execute([kind, id, json])
             .map(drop),
         Change::Expect { event, clients } => expect(connection, event, clients),
         Change::Delivered { event, client, at } => deliver(connection, event, client, *at),
@@ -178,11 +182,21 @@ pub(super) fn records(connection: &Connection) -> rusqlite::Result<Records> {
         "SELECT client_id, filter, ack, cursor, acknowledged, created_at, seen_at FROM clients
          ORDER BY client_id",
     )?;
+    let mut others =
+        connection.prepare_cached("SELECT kind, id, json FROM records ORDER BY kind, id")?;
+    let other = |row: &Row<'_>| {
+        Ok(Record {
+            kind: row.get(0)?,
+            id: row.get(1)?,
+            json: row.get(2)?,
+        })
+    };
     Ok(Records {
         memberships: memberships
             .query_map([], membership)?
             .collect::<Result<_, _>>()?,
         clients: clients.query_map([], client)?.collect::<Result<_, _>>()?,
+        others: others.query_map([], other)?.collect::<Result<_, _>>()?,
     })
 }
 

@@ -84,6 +84,17 @@ pub(super) const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (position, client_id)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX receipts_that_wait ON receipts (client_id, position) WHERE acknowledged_at IS NULL;
+",
+"
+    ALTER TABLE events ADD COLUMN published_by TEXT; -- a principal's name; null is nobody in particular
+
+    -- Whatever else the server keeps, such as its keys.
+    CREATE TABLE records (
+        kind TEXT NOT NULL, -- such as key
+        id   TEXT NOT NULL,
+        json TEXT NOT NULL,
+        PRIMARY KEY (kind, id)
+    ) STRICT, WITHOUT ROWID;
 "];
 
 /// Brings the file to the newest version, each step in a transaction of its own.
@@ -210,6 +221,7 @@ mod tests {
             expires_at: None,
             collapse: None,
             require_ack: false,
+            published_by: None,
         };
         let heads = [
             head(&ids[0]),
