@@ -52,6 +52,19 @@ impl Principal {
         }
     }
 
+    /// Whether nobody had to be vouched for.
+    pub fn is_local(&self) -> bool {
+        self.credential == Credential::Local
+    }
+
+    /// The session in which it asks, if it does so in one.
+    pub fn session(&self) -> Option<Arc<str>> {
+        match &self.credential {
+            Credential::Session(id, _) => Some(id.clone()),
+            _ => None,
+        }
+    }
+
     /// Which client it is in a request that names one, or none.
     pub fn as_client(&self, named: Option<ClientId>) -> Result<Option<ClientId>, Denied> {
         match named {

@@ -1,0 +1,375 @@
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+
+use notification_event::{ClientId, Filter, Timestamp};
+
+use crate::failures::Failures;
+use crate::key::Keys;
+use crate::limits::Limits;
+use crate::session::Sessions;
+use crate::ticket::Tickets;
+use crate::{
+    ApiKey, Asker, Credential, IssueError, KeyError, Limited, LimitsConfig, NewKey, NewKeyError,
+    Principal, ServerSecret, Slot, Ticket,
+};
+
+/// What a request brings to say who it comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Presented<'a> {
+    /// Nothing.
+    Nothing,
+    /// `Authorization: Bearer …`: a key or a token.
+    Bearer(&'a str),
+    /// The cookie of a session.
+    Session(&'a str),
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unauthenticated {
+    /// He has not said who he is.
+    #[error("authentication is required")]
+    Missing,
+    /// What he said is not so. Never repeats what it was.
+    #[error("{0}")]
+    Wrong(String),
+    /// He has been wrong too often.
+    #[error(transparent)]
+    Limited(#[from] Limited),
+}
+
+/// Knows who may do what, and how much. One for each server.
+#[derive(Debug)]
+pub struct Access {
+    /// Whether whoever says nothing may do everything.
+    is_open: bool,
+    keys: Keys,
+    tickets: Tickets,
+    sessions: Sessions,
+    failures: Failures,
+    limits: RwLock<Arc<Limits>>,
+    /// Grows with every change after which somebody may not be vouched for any more.
+    changes: AtomicU64,
+}
+
+impl Access {
+    /// Everybody who says nothing is refused, or is the local principal if
+    /// `is_open`. Keys are remembered under `secret`.
+    pub fn new(is_open: bool, secret: ServerSecret, limits: LimitsConfig) -> Self {
+        Self {
+            is_open,
+            keys: Keys::new(secret),
+            tickets: Tickets::new(),
+            sessions: Sessions::new(),
+            failures: Failures::default(),
+            limits: RwLock::new(Arc::new(Limits::new(limits))),
+            changes: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether whoever says nothing may do everything.
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Finds out who asks.
+    ///
+    /// Whoever has been wrong too often has to wait, unless what he brings now
+    /// is right and finding that out costs next to nothing.
+    pub fn authenticate(
+        &self,
+        presented: Presented<'_>,
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Arc<Principal>, Unauthenticated> {
+        let found = match presented {
+            Presented::Nothing if self.is_open => return Ok(Arc::new(Principal::local())),
+            Presented::Nothing => return Err(Unauthenticated::Missing),
+            Presented::Bearer(text) => self.bearer(text, now),
+            Presented::Session(text) => self.sessions.authenticate(text, now).ok_or_else(|| {
+                "the session has ended; begin another with POST /v1/session".to_owned()
+            }),
+        };
+        let checked = found.and_then(|principal| {
+            self.vouch(&principal, now).map_err(|e| e.to_string())?;
+            Ok(principal)
+        });
+        checked.map_err(|wrong| match self.failures.check(address, now) {
+            Err(limited) => limited.into(),
+            Ok(()) => {
+                self.failures.failed(address, now);
+                Unauthenticated::Wrong(wrong)
+            }
+        })
+    }
+
+    fn bearer(&self, text: &str, now: Timestamp) -> Result<Arc<Principal>, String> {
+        match Keys::looks_like_one(text) {
+            true => self.keys.authenticate(text, now).map_err(|e| e.to_string()),
+            false => Err("the bearer token is not a key of this server's".to_owned()),
+        }
+    }
+
+    /// Takes a ticket, which then is no more.
+    pub fn redeem(
+        &self,
+        ticket: &str,
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Ticket, Unauthenticated> {
+        let redeemed = self.tickets.redeem(ticket, now);
+        let redeemed = redeemed.filter(|ticket| self.vouch(&ticket.principal, now).is_ok());
+        redeemed.ok_or_else(|| match self.failures.check(address, now) {
+            Err(limited) => limited.into(),
+            Ok(()) => {
+                self.failures.failed(address, now);
+                let wrong = "the ticket was used before, has expired, or never was one; \
+                             POST /v1/tickets gives another";
+                Unauthenticated::Wrong(wrong.to_owned())
+            }
+        })
+    }
+
+    /// Whether a principal's credential is still good.
+    pub fn vouch(&self, principal: &Principal, now: Timestamp) -> Result<(), Lapsed> {
+        if principal.expires_at.is_some_and(|end| end <= now) {
+            return Err(Lapsed::Expired);
+        }
+        self.vouch_for(&principal.credential, now)
+    }
+
+    fn vouch_for(&self, credential: &Credential, now: Timestamp) -> Result<(), Lapsed> {
+        match credential {
+            Credential::Local | Credential::Token(_) => Ok(()),
+            Credential::Key(id) => self.keys.check(id, now).map_err(|error| match error {
+                KeyError::Expired => Lapsed::Expired,
+                KeyError::Revoked | KeyError::Unknown => Lapsed::Revoked,
+            }),
+            Credential::Session(id, of) => match self.sessions.is_open(id) {
+                true => self.vouch_for(of, now),
+                false => Err(Lapsed::Ended),
+            },
+        }
+    }
+
+    /// Grows with every change after which a principal may not be
+    /// [vouched for](Self::vouch) any more, other than time passing.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// A ticket for what is left of `filter`, as `client`: its text, and what it is for.
+    pub fn issue_ticket(
+        &self,
+        to: &Principal,
+        filter: Filter,
+        client: Option<ClientId>,
+        now: Timestamp,
+    ) -> Result<(String, Ticket), IssueError> {
+        self.tickets.issue(to, filter, client, now)
+    }
+
+    /// Begins a session: the value of its cookie, and whoever comes with it.
+    pub fn begin_session(
+        &self,
+        of: &Principal,
+        now: Timestamp,
+    ) -> Result<(String, Arc<Principal>), Limited> {
+        self.sessions.begin(of, now)
+    }
+
+    /// Ends a session, and the streams that were opened in it.
+    pub fn end_session(&self, id: &str) {
+        self.sessions.end(id);
+        self.changed();
+    }
+
+    /// A new key and its text, which is not kept anywhere. It is none of this
+    /// server's before it was [put](Self::put_key) there.
+    pub fn create_key(
+        &self,
+        of: NewKey,
+        by: &Principal,
+        now: Timestamp,
+    ) -> Result<(ApiKey, String), NewKeyError> {
+        self.keys.create(of, &by.name, now)
+    }
+
+    /// The key as it will be when it is revoked; none if there is none, or it is already.
+    pub fn revoked_key(&self, id: &str, now: Timestamp) -> Option<ApiKey> {
+        self.keys.revoked(id, now)
+    }
+
+    /// The key is as it is here from now on.
+    pub fn put_key(&self, key: ApiKey) {
+        self.keys.put(key);
+        self.changed();
+    }
+
+    /// Every key, the newest first.
+    pub fn keys(&self) -> Vec<ApiKey> {
+        self.keys.list()
+    }
+
+    /// Whether a key was ever created.
+    pub fn has_keys(&self) -> bool {
+        self.keys.are_there_any()
+    }
+
+    /// The keys that were used since this was last asked.
+    pub fn take_used_keys(&self) -> Vec<ApiKey> {
+        self.keys.take_used()
+    }
+
+    /// Counts one request more from an address, of whomever.
+    pub fn admit_request(&self, address: Option<IpAddr>) -> Result<(), Limited> {
+        self.limits().request_from(address)
+    }
+
+    /// Counts one request more of a principal.
+    pub fn admit_request_of(&self, principal: &Principal) -> Result<(), Limited> {
+        self.limits().request_of(principal)
+    }
+
+    /// Counts events that are to be published, and their bytes.
+    pub fn admit_events(
+        &self,
+        asker: Asker<'_>,
+        events: usize,
+        bytes: usize,
+    ) -> Result<(), Limited> {
+        self.limits().publish(asker, events, bytes)
+    }
+
+    /// Counts a stream, until the slot is dropped.
+    pub fn admit_stream(&self, asker: Asker<'_>) -> Result<Slot, Limited> {
+        self.limits().stream(asker)
+    }
+
+    /// Other limits from now on. What is open and what was spent counts on.
+    pub fn set_limits(&self, config: LimitsConfig) {
+        let mut limits = self.limits.write().expect("no holder panics");
+        if *limits.config() != config {
+            *limits = Arc::new(limits.with(config));
+        }
+    }
+
+    fn limits(&self) -> Arc<Limits> {
+        self.limits.read().expect("no holder panics").clone()
+    }
+
+    /// Forgets what has expired. To be called now and then.
+    pub fn tidy(&self, now: Timestamp) {
+        self.tickets.tidy(now);
+        self.sessions.tidy(now);
+        self.failures.tidy(now);
+        self.limits().tidy();
+    }
+}
+
+/// Why a principal is not vouched for any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lapsed {
+    /// Its time is over.
+    #[error("the credential has expired")]
+    Expired,
+    /// Somebody has revoked it.
+    #[error("the credential was revoked")]
+    Revoked,
+    /// It was a session, and that was ended.
+    #[error("the session has ended")]
+    Ended,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_millis(second * 1_000)
+    }
+
+    fn access(is_open: bool) -> Access {
+        let secret = ServerSecret::new(&ServerSecret::generate());
+        Access::new(is_open, secret, LimitsConfig::default())
+    }
+
+    fn key(access: &Access, name: &str) -> (ApiKey, String) {
+        let of = NewKey::parse(json!({"name": name, "allow": ["subscribe:**"]})).unwrap();
+        let (key, text) = access.create_key(of, &Principal::local(), at(0)).unwrap();
+        access.put_key(key.clone());
+        (key, text)
+    }
+
+    #[test]
+    fn who_says_nothing_is_local_only_where_it_is_open() {
+        let check = |is_open| access(is_open).authenticate(Presented::Nothing, None, at(0));
+        assert_eq!(&*check(true).unwrap().name, "local");
+        assert_eq!(check(false), Err(Unauthenticated::Missing));
+    }
+
+    #[test]
+    fn a_wrong_credential_is_refused_even_where_it_is_open() {
+        for presented in [
+            Presented::Bearer("x"),
+            Presented::Session("x"),
+            Presented::Bearer("ntf_x"),
+        ] {
+            let refused = access(true).authenticate(presented, None, at(0));
+            assert!(matches!(refused, Err(Unauthenticated::Wrong(_))));
+        }
+    }
+
+    #[test]
+    fn everything_ends_with_the_key_that_it_began_with() {
+        let access = access(false);
+        let (key, text) = key(&access, "a");
+        let principal = access
+            .authenticate(Presented::Bearer(&text), None, at(1))
+            .unwrap();
+        let (cookie, _) = access.begin_session(&principal, at(1)).unwrap();
+        let session = access
+            .authenticate(Presented::Session(&cookie), None, at(1))
+            .unwrap();
+        let (ticket, _) = access
+            .issue_ticket(&session, Filter::default(), None, at(1))
+            .unwrap();
+        let changes = access.changes();
+        access.put_key(access.revoked_key(&key.id, at(2)).unwrap());
+        assert!(access.changes() > changes);
+        for principal in [&principal, &session] {
+            assert_eq!(access.vouch(principal, at(2)), Err(Lapsed::Revoked));
+        }
+        assert!(
+            access
+                .authenticate(Presented::Session(&cookie), None, at(2))
+                .is_err()
+        );
+        assert!(access.redeem(&ticket, None, at(2)).is_err());
+    }
+
+    #[test]
+    fn a_good_key_passes_from_where_somebody_guesses() {
+        let access = access(false);
+        let (_, text) = key(&access, "a");
+        let address = Some("192.0.2.1".parse().unwrap());
+        let mut limited = 0;
+        for _ in 0..20 {
+            let refused = access.authenticate(Presented::Bearer("ntf_x"), address, at(0));
+            limited += usize::from(matches!(refused, Err(Unauthenticated::Limited(_))));
+        }
+        assert!(limited > 0);
+        assert!(
+            access
+                .authenticate(Presented::Bearer(&text), address, at(0))
+                .is_ok()
+        );
+    }
+}

@@ -1,0 +1,115 @@
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use notification_event::Timestamp;
+
+use crate::Limited;
+use crate::limits::counted_address;
+
+/// How often an address may be wrong before it has to wait.
+const FREE: u32 = 10;
+/// How long it waits at most.
+const LONGEST: Duration = Duration::from_secs(60);
+/// After which time without a failure it begins anew.
+const FORGET: Duration = Duration::from_secs(600);
+/// How many addresses are remembered.
+const MAX: usize = 100_000;
+
+/// Who came with wrong credentials, and has to wait before others are looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(Mutex<HashMap<IpAddr, Failed>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    times: u32,
+    last: Timestamp,
+    until: Timestamp,
+}
+
+impl Failures {
+    /// Whether credentials from there are looked at now.
+    pub(crate) fn check(&self, address: Option<IpAddr>, now: Timestamp) -> Result<(), Limited> {
+        let Some(address) = counted_address(address) else {
+            return Ok(());
+        };
+        let failed = self.lock().get(&address).copied();
+        match failed.filter(|failed| now < failed.until) {
+            None => Ok(()),
+            Some(failed) => {
+                let left = failed.until.as_millis() - now.as_millis();
+                Err(Limited {
+                    limit: "address.failed_authentications".to_owned(),
+                    retry_after: Some(Duration::from_millis(left.unsigned_abs())),
+                    is_too_large: false,
+                })
+            }
+        }
+    }
+
+    /// Takes note of one more from there that were wrong. The wait doubles each time.
+    pub(crate) fn failed(&self, address: Option<IpAddr>, now: Timestamp) {
+        let Some(address) = counted_address(address) else {
+            return;
+        };
+        let mut all = self.lock();
+        if all.len() >= MAX && !all.contains_key(&address) {
+            return;
+        }
+        let failed = all.entry(address).or_insert(Failed {
+            times: 0,
+            last: now,
+            until: now,
+        });
+        failed.times = failed.times.saturating_add(1);
+        failed.last = now;
+        if let Some(over) = failed.times.checked_sub(FREE) {
+            let wait = Duration::from_secs(1 << over.min(16)).min(LONGEST);
+            failed.until = Timestamp::from_millis(now.as_millis() + wait.as_millis() as i64);
+        }
+    }
+
+    /// Forgets those of whom nothing was heard for long enough.
+    pub(crate) fn tidy(&self, now: Timestamp) {
+        let oldest = now.before(FORGET);
+        self.lock().retain(|_, failed| failed.last > oldest);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, Failed>> {
+        self.0.lock().expect("no holder panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_guesses_waits_longer_each_time() {
+        let failures = Failures::default();
+        let address = Some("192.0.2.1".parse().unwrap());
+        let at = |second: i64| Timestamp::from_millis(second * 1_000);
+        for _ in 0..FREE - 1 {
+            failures.failed(address, at(0));
+        }
+        assert!(failures.check(address, at(0)).is_ok());
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            failures.failed(address, at(0));
+            let wait = failures.check(address, at(0)).unwrap_err().retry_after;
+            waits.push(wait.unwrap().as_secs());
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert!(failures.check(address, at(60)).is_ok());
+        assert!(
+            failures
+                .check(Some("192.0.2.2".parse().unwrap()), at(0))
+                .is_ok()
+        );
+        failures.tidy(at(599));
+        assert!(failures.check(address, at(59)).is_err());
+        failures.tidy(at(601));
+        assert!(failures.check(address, at(59)).is_ok());
+    }
+}

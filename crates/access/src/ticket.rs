@@ -1,0 +1,174 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use notification_event::{ClientId, Filter, Timestamp};
+
+use crate::secret::{SECRET_LEN, ServerSecret, random};
+use crate::{Denied, Limited, Principal};
+
+const PREFIX: &str = "tkt_";
+
+/// How long a ticket can be used.
+pub const TICKET_LIFE: Duration = Duration::from_secs(30);
+
+/// How many there are at most that nobody has used yet.
+const MAX: usize = 100_000;
+
+/// What a ticket lets its holder do: open one stream of these events.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    /// Whose it is. May do nothing but receive what the ticket is for.
+    pub principal: Arc<Principal>,
+    /// Which events.
+    pub filter: Filter,
+    /// Until when.
+    pub expires_at: Timestamp,
+}
+
+/// The tickets that nobody has used yet.
+#[derive(Debug)]
+pub(crate) struct Tickets {
+    secret: ServerSecret,
+    unused: Mutex<HashMap<[u8; 32], Ticket>>,
+}
+
+impl Tickets {
+    pub(crate) fn new() -> Self {
+        Self {
+            // They end with the process.
+            secret: ServerSecret::new(&ServerSecret::generate()),
+            unused: Mutex::default(),
+        }
+    }
+
+    /// A ticket for what is left of `filter`, as `client`: its text, and what it is for.
+    pub(crate) fn issue(
+        &self,
+        to: &Principal,
+        filter: Filter,
+        client: Option<ClientId>,
+        now: Timestamp,
+    ) -> Result<(String, Ticket), IssueError> {
+        let client = to.as_client(client)?;
+        let filter = to.grants.narrow(filter)?.filter;
+        let principal = Principal {
+            grants: to.grants.only_to_read(&filter),
+            client,
+            events_per_hour: None,
+            ..to.clone()
+        };
+        let end = Timestamp::from_millis(now.as_millis() + TICKET_LIFE.as_millis() as i64);
+        let ticket = Ticket {
+            expires_at: to.expires_at.map_or(end, |earlier| earlier.min(end)),
+            principal: Arc::new(principal),
+            filter,
+        };
+        let text = format!("{PREFIX}{}", random(SECRET_LEN));
+        let mut unused = self.lock();
+        if unused.len() >= MAX {
+            unused.retain(|_, ticket| now < ticket.expires_at);
+        }
+        if unused.len() >= MAX {
+            return Err(IssueError::Limited(Limited {
+                limit: "total.tickets".to_owned(),
+                retry_after: Some(TICKET_LIFE),
+                is_too_large: false,
+            }));
+        }
+        unused.insert(self.secret.digest(&text).bytes(), ticket.clone());
+        Ok((text, ticket))
+    }
+
+    /// Takes a ticket, which then is no more.
+    pub(crate) fn redeem(&self, text: &str, now: Timestamp) -> Option<Ticket> {
+        let digest = self.secret.digest(text).bytes();
+        let ticket = self.lock().remove(&digest)?;
+        (now < ticket.expires_at).then_some(ticket)
+    }
+
+    pub(crate) fn tidy(&self, now: Timestamp) {
+        self.lock().retain(|_, ticket| now < ticket.expires_at);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Ticket>> {
+        self.unused.lock().expect("no holder panics")
+    }
+}
+
+/// Why there is no ticket.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IssueError {
+    /// It would be for what its holder may not have.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// There are too many.
+    #[error(transparent)]
+    Limited(Limited),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Grants;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_millis(second * 1_000)
+    }
+
+    fn holder() -> Principal {
+        Principal {
+            grants: Grants::new(["subscribe:ops/**", "publish:**"].map(|g| g.parse().unwrap()))
+                .unwrap(),
+            client: Some("alice".parse().unwrap()),
+            ..Principal::local()
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_used_once_and_soon() {
+        let tickets = Tickets::new();
+        let issue = || {
+            tickets
+                .issue(&holder(), Filter::default(), None, at(0))
+                .unwrap()
+                .0
+        };
+        let text = issue();
+        assert!(tickets.redeem("tkt_", at(1)).is_none());
+        let ticket = tickets.redeem(&text, at(1)).unwrap();
+        assert!(tickets.redeem(&text, at(1)).is_none());
+        assert_eq!(ticket.filter.topics, ["ops/**".parse().unwrap()]);
+        let grants = &ticket.principal.grants;
+        assert!(grants.publish(&"a".parse().unwrap()).is_err());
+        assert!(grants.read(&"ops/a".parse().unwrap()).is_ok());
+        assert!(tickets.redeem(&issue(), at(30)).is_none());
+        let text = issue();
+        tickets.tidy(at(29));
+        assert!(tickets.redeem(&text, at(29)).is_some());
+    }
+
+    #[test]
+    fn nobody_gets_a_ticket_for_more_than_he_has() {
+        let tickets = Tickets::new();
+        let dev = Filter {
+            topics: vec!["dev".parse().unwrap()],
+            ..Filter::default()
+        };
+        assert!(tickets.issue(&holder(), dev, None, at(0)).is_err());
+        let bob = Some("bob".parse().unwrap());
+        assert!(
+            tickets
+                .issue(&holder(), Filter::default(), bob, at(0))
+                .is_err()
+        );
+        let short = Principal {
+            expires_at: Some(at(5)),
+            ..holder()
+        };
+        let (text, _) = tickets
+            .issue(&short, Filter::default(), None, at(0))
+            .unwrap();
+        assert!(tickets.redeem(&text, at(5)).is_none());
+    }
+}
