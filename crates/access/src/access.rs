@@ -1,5 +1,5 @@
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use notification_event::{ClientId, Filter, Timestamp};
@@ -43,7 +43,7 @@ pub enum Unauthenticated {
 #[derive(Debug)]
 pub struct Access {
     /// Whether whoever says nothing may do everything.
-    is_open: bool,
+    is_open: AtomicBool,
     keys: Keys,
     tickets: Tickets,
     sessions: Sessions,
@@ -54,11 +54,10 @@ pub struct Access {
 }
 
 impl Access {
-    /// Everybody who says nothing is refused, or is the local principal if
-    /// `is_open`. Keys are remembered under `secret`.
-    pub fn new(is_open: bool, secret: ServerSecret, limits: LimitsConfig) -> Self {
+    /// Everybody who says nothing is refused. Keys are remembered under `secret`.
+    pub fn new(secret: ServerSecret, limits: LimitsConfig) -> Self {
         Self {
-            is_open,
+            is_open: AtomicBool::new(false),
             keys: Keys::new(secret),
             tickets: Tickets::new(),
             sessions: Sessions::new(),
@@ -68,9 +67,14 @@ impl Access {
         }
     }
 
+    /// Whoever says nothing is the local principal, and may do everything.
+    pub fn open(&self) {
+        self.is_open.store(true, Ordering::Relaxed);
+    }
+
     /// Whether whoever says nothing may do everything.
     pub fn is_open(&self) -> bool {
-        self.is_open
+        self.is_open.load(Ordering::Relaxed)
     }
 
     /// Finds out who asks.
@@ -84,7 +88,7 @@ impl Access {
         now: Timestamp,
     ) -> Result<Arc<Principal>, Unauthenticated> {
         let found = match presented {
-            Presented::Nothing if self.is_open => return Ok(Arc::new(Principal::local())),
+            Presented::Nothing if self.is_open() => return Ok(Arc::new(Principal::local())),
             Presented::Nothing => return Err(Unauthenticated::Missing),
             Presented::Bearer(text) => self.bearer(text, now),
             Presented::Session(text) => self.sessions.authenticate(text, now).ok_or_else(|| {
@@ -286,6 +290,17 @@ pub enum Lapsed {
     Ended,
 }
 
+impl Lapsed {
+    /// The word for it in JSON and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -298,7 +313,11 @@ mod tests {
 
     fn access(is_open: bool) -> Access {
         let secret = ServerSecret::new(&ServerSecret::generate());
-        Access::new(is_open, secret, LimitsConfig::default())
+        let access = Access::new(secret, LimitsConfig::default());
+        if is_open {
+            access.open();
+        }
+        access
     }
 
     fn key(access: &Access, name: &str) -> (ApiKey, String) {

@@ -66,7 +66,7 @@ impl Failures {
         failed.last = now;
         if let Some(over) = failed.times.checked_sub(FREE) {
             let wait = Duration::from_secs(1 << over.min(16)).min(LONGEST);
-            failed.until = Timestamp::from_millis(now.as_millis() + wait.as_millis() as i64);
+            failed.until = now.after(wait);
         }
     }
 

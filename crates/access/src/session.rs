@@ -56,7 +56,7 @@ impl Sessions {
         if open.of.get(&of.name).is_some_and(|n| *n >= MAX_OF_ONE) {
             return Err(too_many("principal.sessions"));
         }
-        let end = Timestamp::from_millis(now.as_millis() + SESSION_LIFE.as_millis() as i64);
+        let end = now.after(SESSION_LIFE);
         let (id, text) = (Arc::<str>::from(random(12)), random(SECRET_LEN));
         let principal = Arc::new(Principal {
             credential: Credential::Session(id.clone(), Box::new(of.credential.clone())),

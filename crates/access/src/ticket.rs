@@ -58,7 +58,7 @@ impl Tickets {
             events_per_hour: None,
             ..to.clone()
         };
-        let end = Timestamp::from_millis(now.as_millis() + TICKET_LIFE.as_millis() as i64);
+        let end = now.after(TICKET_LIFE);
         let ticket = Ticket {
             expires_at: to.expires_at.map_or(end, |earlier| earlier.min(end)),
             principal: Arc::new(principal),

@@ -8,7 +8,7 @@ use crate::report::publishable_topic;
 use crate::schema::{self, and, described, reference, told_apart};
 use crate::{
     Application, Audience, CollapseKey, EventId, EventType, Invalid, JsonObject, Notification,
-    Priority, Progress, Tag, Timestamp, Topic,
+    Priority, Progress, Tag, TaskId, Timestamp, Topic,
 };
 
 /// An event as its publisher described it, before it has a time and a place in
@@ -110,6 +110,14 @@ impl Draft {
     pub const MAX_TAGS: usize = 32;
     /// The longest `expires_in`, in seconds: ten years.
     pub const MAX_EXPIRES_IN: u64 = 10 * 366 * 24 * 60 * 60;
+
+    /// The task of which it reports, if it does.
+    pub fn task_id(&self) -> Option<&TaskId> {
+        match &self.body {
+            Body::Progress(progress) => Some(&progress.task_id),
+            _ => None,
+        }
+    }
 
     /// Reads an event as publishers write it:
     ///

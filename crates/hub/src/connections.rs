@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
+use notification_access::{Lapsed, Principal, Slot};
 use notification_event::{ClientId, EventId, Filter, Position, Timestamp};
 use notification_log::AckMode;
 use uuid::Uuid;
@@ -37,12 +38,51 @@ pub(crate) struct Connection {
     pace: AtomicU8,
     sent: AtomicU64,
     conflated: AtomicU64,
+    /// Set before `closed` is.
+    end: OnceLock<End>,
     closed: AtomicBool,
+    /// Its client is to be told that its credential expires soon.
+    expires_soon: AtomicBool,
+    /// That was said.
+    warned: AtomicBool,
     /// Where to ring for it, and what to say, if it is not waited for itself.
     bell: OnceLock<(Arc<Bell>, usize)>,
     /// What its client was given and is asked to acknowledge, and has not been
     /// confirmed to have reached it. In order.
     unconfirmed: Mutex<VecDeque<(Position, EventId)>>,
+}
+
+/// Why a stream is ended by the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// An administrator wants it to end.
+    Administrator,
+    /// Its credential is no longer good.
+    Unauthorized(Lapsed),
+}
+
+/// Who was let in to a stream, and what for.
+#[derive(Clone, Debug)]
+pub(crate) struct Admission {
+    pub(crate) principal: Arc<Principal>,
+    /// It gets less than it asked for.
+    pub(crate) is_narrowed: bool,
+    #[expect(
+        dead_code,
+        reason = "held while the stream is open, and given back with it"
+    )]
+    pub(crate) slot: Option<Arc<Slot>>,
+}
+
+/// A program that embeds the server.
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            principal: Arc::new(Principal::local()),
+            is_narrowed: false,
+            slot: None,
+        }
+    }
 }
 
 /// Whose a stream is, and on what terms it was opened.
@@ -53,6 +93,7 @@ pub(crate) struct Belonging {
     pub(crate) max_rate: Option<Rate>,
     pub(crate) since: Timestamp,
     pub(crate) transport: Transport,
+    pub(crate) admission: Admission,
 }
 
 /// How a stream reaches its reader.
@@ -89,6 +130,8 @@ pub trait Peer: Debug + Send + Sync {
 pub struct ConnectionStatus {
     /// What names it.
     pub id: Uuid,
+    /// Who opened it, by name.
+    pub principal: Arc<str>,
     /// Whose it is.
     pub client: Option<ClientId>,
     /// How it reaches its reader.
@@ -148,7 +191,10 @@ impl Connections {
             pace: AtomicU8::new(Pace::Starting as u8),
             sent: AtomicU64::new(0),
             conflated: AtomicU64::new(0),
+            end: OnceLock::new(),
             closed: AtomicBool::new(false),
+            expires_soon: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
             bell: OnceLock::new(),
             unconfirmed: Mutex::default(),
         });
@@ -218,12 +264,18 @@ impl Connections {
         }
     }
 
-    /// Tells a stream to end, if there is one with this id, and what to do
-    /// should it not: who does not read does not hear it either.
-    pub(crate) fn close(&self, id: Uuid) -> Option<Arc<Connection>> {
-        let connection = self.open().by_id.get(&id).cloned()?;
-        connection.close();
-        Some(connection)
+    /// The stream with this id, if it is open.
+    pub(crate) fn get(&self, id: Uuid) -> Option<Arc<Connection>> {
+        self.open().by_id.get(&id).cloned()
+    }
+
+    /// The streams of those who had to say who they are.
+    pub(crate) fn of_principals(&self) -> Vec<Arc<Connection>> {
+        let open = self.open();
+        let open = open.by_id.values();
+        open.filter(|c| !c.principal().is_local())
+            .cloned()
+            .collect()
     }
 
     /// Finds the readers that have fallen behind without noticing it, because
@@ -301,7 +353,30 @@ impl Connection {
         fence(Ordering::SeqCst);
     }
 
-    pub(crate) fn close(&self) {
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.of.admission.principal
+    }
+
+    /// Has it told that its credential expires soon, once.
+    pub(crate) fn warn_of_expiry(&self) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            self.expires_soon.store(true, Ordering::Release);
+            fence(Ordering::SeqCst);
+            self.wake();
+        }
+    }
+
+    /// When its credential expires, if that is to be told now.
+    pub(crate) fn take_warning(&self) -> Option<Timestamp> {
+        // Looked at for each delivery, and hardly ever set.
+        let expires_soon = self.expires_soon.load(Ordering::Acquire)
+            && self.expires_soon.swap(false, Ordering::AcqRel);
+        expires_soon.then(|| self.principal().expires_at).flatten()
+    }
+
+    /// Has it told to end. What was the reason first stays it.
+    pub(crate) fn close(&self, end: End) {
+        let _ = self.end.set(end);
         self.closed.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
         self.wake();
@@ -314,9 +389,10 @@ impl Connection {
         }
     }
 
-    /// Whether it was told to end.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+    /// Why it was told to end, if it was.
+    pub(crate) fn end(&self) -> Option<End> {
+        let is_closed = self.closed.load(Ordering::Acquire);
+        is_closed.then(|| self.end.get().copied()).flatten()
     }
 
     /// Takes note of events that its client was given and is asked to acknowledge.
@@ -359,9 +435,11 @@ impl Connection {
             max_rate,
             since,
             transport,
+            admission,
         } = self.of.clone();
         ConnectionStatus {
             id: self.id,
+            principal: admission.principal.name.clone(),
             client,
             transport: transport.name,
             filter: self.cohort.filter.clone(),

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use notification_access::{Access, ApiKey, Denied, Limited, LimitsConfig, Principal, ServerSecret};
 use notification_event::{
     ClientId, Cursor, Draft, EventId, Filter, GroupName, Report, TaskId, TaskState, Timestamp,
 };
@@ -11,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::audit::{Audit, By};
+use crate::caller::KEY_RECORD;
 use crate::clients::{Attach, Attached, Clients};
-use crate::connections::{Belonging, Connections};
+use crate::connections::{Admission, Belonging, Connections, End};
 use crate::fan_out::FanOut;
 use crate::groups::Groups;
 use crate::health::Health;
@@ -23,16 +27,13 @@ use crate::shared::Shared;
 use crate::subscription::Opening;
 use crate::tasks::Tasks;
 use crate::{
-    Acknowledge, AcknowledgeError, Acknowledged, ClientStatus, ClientsConfig, ConnectionStatus,
-    DurableError, EventPage, EventReceipts, Frame, Metrics, PageRequest, PublishError, Rate, Start,
-    Subscription, TaskStatus, Transport, keeper, page,
+    Acknowledge, AcknowledgeError, Acknowledged, Caller, ClientStatus, ClientsConfig,
+    ConnectionStatus, DurableError, EventPage, EventReceipts, Frame, Metrics, PageRequest,
+    PublishError, Rate, RefusalReason, Start, Subscription, TaskStatus, Transport, keeper, page,
 };
 
 /// The most memberships that are known, current and former.
 const MAX_MEMBERSHIPS: usize = 1_000_000;
-
-/// How long a stream that is to end has for it.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a hub works.
 #[derive(Clone, Debug)]
@@ -53,6 +54,8 @@ pub struct HubConfig {
     pub task_stalled_after: Duration,
     /// After how long without a report a task that does not go on is forgotten.
     pub task_forget_after: Duration,
+    /// Who may do what through a [`Caller`].
+    pub access: Arc<Access>,
 }
 
 impl Default for HubConfig {
@@ -70,6 +73,10 @@ impl Default for HubConfig {
             leave_after: Duration::from_secs(10),
             task_stalled_after: Duration::from_secs(300),
             task_forget_after: DAY,
+            access: Arc::new(Access::new(
+                ServerSecret::new(&ServerSecret::generate()),
+                LimitsConfig::default(),
+            )),
         }
     }
 }
@@ -132,6 +139,12 @@ pub enum SubscribeError {
     /// The client's place cannot be stored.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// One may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// There are too many.
+    #[error(transparent)]
+    Limited(#[from] Limited),
 }
 
 /// There is no room for another membership.
@@ -168,6 +181,11 @@ impl Hub {
         for record in &records.clients {
             fan_out.went_away(record.filter.clone(), record.client.clone());
         }
+        for record in records.others.iter().filter(|r| r.kind == KEY_RECORD) {
+            let key = ApiKey::from_record(&record.json);
+            let damaged = |e| LogError::Damaged(format!("the key {}: {e}", record.id));
+            config.access.put_key(key.map_err(damaged)?);
+        }
         let window = config.clients.max_unacknowledged;
         let clients = Clients::load(records.clients, bounds.epoch, window);
         let metrics = Metrics::default();
@@ -186,7 +204,8 @@ impl Hub {
         let shared = Arc::new(Shared {
             epoch: bounds.epoch,
             connections: Connections::new(metrics.clone()),
-            presence: Presence::new(config.leave_after, announcements),
+            presence: Presence::new(config.leave_after, announcements.clone()),
+            audit: Audit::new(announcements, metrics.clone()),
             receipts: Receipts::default(),
             log,
             fan_out,
@@ -223,8 +242,50 @@ impl Hub {
         Ok(published.pop().expect("one answer for one event"))
     }
 
+    /// The hub, as far as `principal`, who asks from `address`, may use it.
+    pub fn caller(&self, principal: Arc<Principal>, address: Option<IpAddr>) -> Caller {
+        Caller::new(self.clone(), principal, address)
+    }
+
+    /// Who may do what.
+    pub fn access(&self) -> &Access {
+        &self.shared.config.access
+    }
+
+    /// Says that a request was refused before it was known, or because it was
+    /// not, who asked.
+    pub fn refused(&self, reason: RefusalReason, address: Option<IpAddr>, detail: &str) {
+        let by = By {
+            principal: None,
+            address,
+        };
+        self.shared.audit.refused(reason, by, detail);
+    }
+
+    /// Ends the streams whose credential is no longer good, at once rather than
+    /// within a second.
+    pub fn end_lapsed(&self, now: Timestamp) {
+        self.shared.look_for_lapsed(now);
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.shared.audit
+    }
+
     /// Opens a stream.
     pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, SubscribeError> {
+        self.subscribe_as(subscribe, Admission::default()).await
+    }
+
+    pub(crate) async fn subscribe_as(
+        &self,
+        subscribe: Subscribe,
+        admission: Admission,
+    ) -> Result<Subscription, SubscribeError> {
         let Subscribe {
             filter,
             client,
@@ -242,6 +303,7 @@ impl Hub {
             max_rate: Rate::lower(max_rate, shared.config.max_rate),
             since: now(),
             transport,
+            admission,
         };
         if durable.is_some() && of.client.is_none() {
             return Err(SubscribeError::Nameless);
@@ -386,16 +448,10 @@ impl Hub {
     /// Ends a stream: it is told, and cut off if it does not end by itself
     /// soon. False if there is none with this id.
     pub fn close_connection(&self, id: Uuid) -> bool {
-        let Some(connection) = self.shared.connections.close(id) else {
+        let Some(connection) = self.shared.connections.get(id) else {
             return false;
         };
-        let shared = self.shared.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(CLOSE_TIMEOUT).await;
-            if shared.connections.is_open(id) {
-                connection.abort();
-            }
-        });
+        self.shared.end(&connection, End::Administrator);
         true
     }
 
@@ -455,20 +511,36 @@ impl Hub {
         let Some(entry) = found else {
             return Ok(None);
         };
+        let head = entry.event.head;
         Ok(Some(EventReceipts {
-            require_ack: entry.event.head.require_ack,
+            require_ack: head.require_ack,
+            topic: head.topic,
+            published_by: head.published_by,
             receipts: log.receipts(event).await?,
         }))
     }
 
     /// Publishes what a job says of itself.
     pub async fn report(&self, task: TaskId, report: Report) -> Result<Published, PublishError> {
+        self.report_as(task, report, |draft| self.publish_one(draft))
+            .await
+    }
+
+    pub(crate) async fn report_as<F>(
+        &self,
+        task: TaskId,
+        report: Report,
+        publish: impl Fn(Draft) -> F,
+    ) -> Result<Published, PublishError>
+    where
+        F: Future<Output = Result<Published, PublishError>>,
+    {
         let tasks = &self.shared.tasks;
         let newest = || tasks.get(&task).map(|status| status.cursor);
         loop {
             let before = newest();
             let draft = tasks.draft(task.clone(), report.clone())?;
-            match self.publish_one(draft).await {
+            match publish(draft).await {
                 // What it does not say was taken from a report that is not the
                 // newest any more. Each time round another was published.
                 Err(PublishError::Conflict { .. }) if newest() != before => {}

@@ -2,12 +2,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use notification_event::{Task, TaskId, Timestamp};
-use notification_log::LogError;
+use notification_log::{Change, LogError};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::PublishError;
+use crate::caller::key_record;
 use crate::shared::Shared;
 
 /// How often the keeper looks.
@@ -29,6 +30,9 @@ pub(crate) async fn keep(hub: Arc<Shared>, closing: CancellationToken) {
     while closing.run_until_cancelled(ticks.tick()).await.is_some() {
         hub.connections.look_for_slow_readers();
         hub.presence.look_for_leavers(tokio::time::Instant::now());
+        hub.look_for_lapsed(now());
+        hub.audit.sum_up();
+        hub.config.access.tidy(now());
         if let Err(error) = hub.log.check().await {
             hub.health.failed(&error);
         }
@@ -98,6 +102,7 @@ async fn keep_records(hub: &Arc<Shared>) -> Result<(), PublishError> {
     }
     forget_clients(hub).await?;
     store_clients(hub).await?;
+    store_keys(hub).await?;
     report_stalled_tasks(hub).await;
     hub.tasks.forget(now(), hub.config.task_forget_after);
     Ok(())
@@ -116,6 +121,20 @@ async fn store_clients(hub: &Shared) -> Result<(), PublishError> {
         }
     }
     Ok(())
+}
+
+/// Stores when keys were used.
+async fn store_keys(hub: &Shared) -> Result<(), PublishError> {
+    let used = hub.config.access.take_used_keys();
+    let save: Vec<_> = used
+        .iter()
+        .map(key_record)
+        .map(Change::SaveRecord)
+        .collect();
+    match save.is_empty() {
+        true => Ok(()),
+        false => hub.publish(Vec::new(), save).await.map(drop),
+    }
 }
 
 async fn forget_clients(hub: &Shared) -> Result<(), PublishError> {

@@ -19,9 +19,13 @@
 //!
 //! Start reading at [`Hub::publish`], then [`Subscription::next`].
 //!
+//! Doors hold a [`Caller`], which is the hub as far as one principal may use it.
+//!
 //! The hub does not know HTTP or MCP, nor which engine keeps its log.
 
+mod audit;
 mod bell;
+mod caller;
 mod clients;
 mod cohort;
 mod connections;
@@ -46,9 +50,11 @@ mod subscription;
 mod tail;
 mod tasks;
 
+pub use audit::RefusalReason;
 pub use bell::{Bell, Rung};
+pub use caller::{Caller, KeyError, ReadError, TaskPage};
 pub use clients::{ClientStatus, ClientsConfig, DurableError};
-pub use connections::{ConnectionStatus, Peer, Transport};
+pub use connections::{ConnectionStatus, End, Peer, Transport};
 pub use feed::{Batch, Feed, News};
 pub use frame::Frame;
 pub use hub::{GroupError, Hub, HubConfig, Published, Subscribe, SubscribeError, TaskFilter};

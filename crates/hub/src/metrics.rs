@@ -18,6 +18,8 @@ pub struct Metrics {
     pub(crate) paused: Counter,
     pub(crate) receipts: Family<ReceiptLabel, Counter>,
     pub(crate) durable_clients: Gauge,
+    pub(crate) refused: Family<ReasonLabel, Counter>,
+    pub(crate) ended: Family<ReasonLabel, Counter>,
     pub(crate) tasks_stalled: Counter,
     pub(crate) gaps: Family<ReasonLabel, Counter>,
     pub(crate) slow_readers: Gauge,
@@ -75,6 +77,8 @@ impl Default for Metrics {
             paused: Counter::default(),
             receipts: Family::default(),
             durable_clients: Gauge::default(),
+            refused: Family::default(),
+            ended: Family::default(),
             tasks_stalled: Counter::default(),
             gaps: Family::default(),
             slow_readers: Gauge::default(),
@@ -138,6 +142,16 @@ impl Metrics {
             "durable_clients",
             "Clients whose place in the log is kept",
             self.durable_clients.clone(),
+        );
+        registry.register(
+            "requests_refused",
+            "Requests that were refused because of who asked, or how often",
+            self.refused.clone(),
+        );
+        registry.register(
+            "streams_unauthorized",
+            "Streams that were ended because their credential was no longer good",
+            self.ended.clone(),
         );
         registry.register(
             "tasks_stalled",

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use notification_event::{ClientId, Cursor, Filter, Position, Timestamp};
+use notification_event::{ClientId, Cursor, Filter, Pattern, Position, Timestamp};
 use notification_log::{LogError, PageLimit};
 
 use crate::shared::Shared;
@@ -43,6 +43,8 @@ pub struct EventPage {
     pub has_more: bool,
     /// Whether events between the start and the first of these are gone.
     pub truncated: bool,
+    /// The patterns that are left of those that were asked for, if that is less.
+    pub narrowed: Option<Vec<Pattern>>,
 }
 
 pub(crate) async fn read(shared: &Shared, request: PageRequest) -> Result<EventPage, LogError> {
@@ -77,6 +79,7 @@ pub(crate) async fn read(shared: &Shared, request: PageRequest) -> Result<EventP
         has_more: page.position < shared.fan_out.head(),
         frames: page.frames,
         truncated,
+        narrowed: None,
     })
 }
 

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use notification_access::{Denied, Limited};
 use notification_event::{
     ClientId, Cursor, EncodedEvent, EventId, Invalid, Position, Task, TaskId, Timestamp,
 };
@@ -40,6 +41,12 @@ pub enum PublishError {
     /// The task that appends has panicked, which is a bug.
     #[error("the publisher has failed; the server has to be restarted")]
     Failed,
+    /// One may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// It is more than one may.
+    #[error(transparent)]
+    Limited(#[from] Limited),
     /// One of the events makes no sense now.
     #[error("{invalid}")]
     Invalid {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use notification_event::{
-    Application, Body, ClientId, Cursor, Draft, EventId, Invalid, JsonObject, Timestamp,
+    Application, Body, ClientId, Cursor, Draft, EventId, Invalid, JsonObject, Timestamp, Topic,
 };
 use notification_log::{AckMode, Change, Entry, LogError, Receipt};
 use tokio::sync::{Mutex, Notify};
@@ -78,6 +78,10 @@ impl From<LogError> for AcknowledgeError {
 pub struct EventReceipts {
     /// Whether the event asks for it.
     pub require_ack: bool,
+    /// The topic of the event.
+    pub topic: Topic,
+    /// The principal that published it, if that is known.
+    pub published_by: Option<Arc<str>>,
     /// Each client it was meant for, or that got it, in order of the names.
     pub receipts: Vec<Receipt>,
 }

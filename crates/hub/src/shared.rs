@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use notification_event::{
     ClientId, Draft, Epoch, Event, Expiry, Invalid, Position, Task, Timestamp,
@@ -8,16 +8,24 @@ use notification_log::{Change, EventLog, LogError, Page, PageLimit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::Audit;
 use crate::clients::{ClientStatus, Clients};
-use crate::connections::Connections;
+use crate::connections::{Connection, Connections, End};
 use crate::fan_out::FanOut;
 use crate::groups::Groups;
 use crate::health::Health;
+use crate::metrics::ReasonLabel;
 use crate::presence::Presence;
 use crate::publisher::{Prepared, Publisher};
 use crate::receipts::Receipts;
 use crate::tasks::Tasks;
 use crate::{Frame, HubConfig, Metrics, PublishError, Published};
+
+/// How long a stream that is to end has for it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long before its credential expires a stream is told.
+const EXPIRES_SOON: Duration = Duration::from_secs(60);
 
 /// What the hub's handles and subscriptions share.
 #[derive(Debug)]
@@ -33,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) config: HubConfig,
     pub(crate) metrics: Metrics,
+    pub(crate) audit: Audit,
     pub(crate) publisher: Publisher,
     pub(crate) health: Arc<Health>,
     /// No further events are taken.
@@ -54,6 +63,17 @@ impl Shared {
         drafts: Vec<Draft>,
         changes: Vec<Change>,
     ) -> Result<Vec<Published>, PublishError> {
+        self.publish_as(drafts, changes, None, |_, _| Ok(())).await
+    }
+
+    /// Likewise, noting that it was `publisher`, if `admit` takes so many events of so many bytes.
+    pub(crate) async fn publish_as(
+        &self,
+        drafts: Vec<Draft>,
+        changes: Vec<Change>,
+        publisher: Option<Arc<str>>,
+        admit: impl FnOnce(usize, usize) -> Result<(), PublishError>,
+    ) -> Result<Vec<Published>, PublishError> {
         let now = Timestamp::from(SystemTime::now());
         let prepared = drafts.into_iter().enumerate().map(|(index, draft)| {
             if matches!(draft.expiry, Some(Expiry::At(time)) if time <= now) {
@@ -61,13 +81,55 @@ impl Shared {
                 return Err(PublishError::Invalid { index, invalid });
             }
             let event = self.tasks.date(Event::new(draft, now));
-            Ok(Prepared {
-                task: Task::of(&event.draft),
-                event: event.encode(),
-            })
+            let task = Task::of(&event.draft);
+            let mut event = event.encode();
+            event.head.published_by = publisher.clone();
+            Ok(Prepared { task, event })
         });
-        let prepared = prepared.collect::<Result<_, _>>()?;
+        let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
+        let bytes = prepared.iter().map(|p| p.event.json.len()).sum();
+        admit(prepared.len(), bytes)?;
         self.publisher.publish(prepared, changes).await
+    }
+
+    /// Ends the streams whose credential is no longer good, and warns those
+    /// whose credential expires soon.
+    pub(crate) fn look_for_lapsed(self: &Arc<Self>, now: Timestamp) {
+        for connection in self.connections.of_principals() {
+            let principal = connection.principal();
+            match self.config.access.vouch(principal, now) {
+                Err(lapsed) => self.end(&connection, End::Unauthorized(lapsed)),
+                Ok(()) => {
+                    let soon = now.after(EXPIRES_SOON);
+                    if principal.expires_at.is_some_and(|end| end <= soon) {
+                        connection.warn_of_expiry();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has a stream end. It is cut off if it does not do so by itself soon.
+    pub(crate) fn end(self: &Arc<Self>, connection: &Arc<Connection>, end: End) {
+        if connection.end().is_some() {
+            return;
+        }
+        connection.close(end);
+        if let End::Unauthorized(lapsed) = end {
+            let label = ReasonLabel {
+                reason: lapsed.as_str(),
+            };
+            self.metrics.ended.get_or_create(&label).inc();
+            let id = connection.id;
+            tracing::info!(connection = %id, principal = &*connection.principal().name, %lapsed, "stream ended");
+        }
+        let (shared, connection) = (self.clone(), connection.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(CLOSE_TIMEOUT).await;
+            if shared.connections.is_open(connection.id) {
+                connection.abort();
+            }
+        });
     }
 
     /// Forgets a durable client. None if it is not known, or is connected and

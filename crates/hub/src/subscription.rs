@@ -2,7 +2,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use notification_event::{ClientId, Collapse, Cursor, GapReason, Position, TaskPhase, Timestamp};
+use notification_event::{
+    ClientId, Collapse, Cursor, GapReason, Pattern, Position, TaskPhase, Timestamp,
+};
 use notification_log::{AckMode, LogError, PageLimit};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -11,7 +13,7 @@ use crate::Frame;
 use crate::bell::Bell;
 use crate::clients::Settle;
 use crate::cohort::Cohort;
-use crate::connections::Connection;
+use crate::connections::{Connection, End};
 use crate::fan_out::Membership;
 use crate::feed::{Batch, Feed, FrameBatch};
 use crate::metrics::ReasonLabel;
@@ -92,8 +94,10 @@ pub enum Delivery {
     /// Nothing more comes before the client has acknowledged something of the
     /// so many events that it was given beyond the oldest it has not.
     Paused(usize),
-    /// There will be nothing more: somebody closed this stream.
-    Closed,
+    /// Its credential is good only until then, and the stream with it.
+    CredentialExpiring(Timestamp),
+    /// There will be nothing more: the server ended this stream.
+    Ended(End),
     /// There will be nothing more: the server is stopping.
     Closing,
     /// There will be nothing more: what follows cannot be read.
@@ -189,6 +193,12 @@ impl Subscription {
         self.connection.of.client.is_some()
     }
 
+    /// The patterns that are left of those it asked for, if it may not see all of that.
+    pub fn narrowed(&self) -> Option<&[Pattern]> {
+        let filter = &self.membership.cohort.filter;
+        (self.connection.of.admission.is_narrowed).then_some(&filter.topics)
+    }
+
     /// Where to resume: everything up to here has been delivered or was not
     /// wanted. It moves on in quiet times, too.
     pub fn cursor(&self) -> Cursor {
@@ -254,8 +264,11 @@ impl Subscription {
     /// Whoever serves many streams calls this for those that need a look of
     /// their own, and [`Feed`](crate::Feed) for all others.
     pub fn step(&mut self, limit: Position) -> Step {
-        if self.connection.is_closed() {
-            return Step::Deliver(Delivery::Closed);
+        if let Some(end) = self.connection.end() {
+            return Step::Deliver(Delivery::Ended(end));
+        }
+        if let Some(expires_at) = self.connection.take_warning() {
+            return Step::Deliver(Delivery::CredentialExpiring(expires_at));
         }
         if let Some(reason) = self.gap.take() {
             return Step::Deliver(self.tell_gap(reason));

@@ -329,9 +329,9 @@ async fn a_stream_that_somebody_closes_is_told() {
     tokio::task::yield_now().await;
     assert!(hub.close_connection(id));
     let (mut closed, delivery) = waiting.await.unwrap();
-    assert!(matches!(delivery, Delivery::Closed));
+    assert!(matches!(delivery, Delivery::Ended(_)));
     publish_all(&hub, &["n"]).await;
-    assert!(matches!(next(&mut closed).await, Delivery::Closed));
+    assert!(matches!(next(&mut closed).await, Delivery::Ended(_)));
     assert_eq!(events(&mut other).await, ["n"]);
     drop(closed);
     assert!(!hub.close_connection(id));

@@ -484,11 +484,13 @@ impl World {
                 assert_eq!(window, WINDOW);
                 assert_eq!(stream.subscribe.durable, Some(AckMode::Manual));
             }
-            Delivery::Closed => {
+            Delivery::Ended(_) => {
                 self.disconnect(index);
                 return false;
             }
-            other @ (Delivery::Closing | Delivery::Failed(_)) => panic!("{other:?}"),
+            other @ (Delivery::CredentialExpiring(_) | Delivery::Closing | Delivery::Failed(_)) => {
+                panic!("{other:?}")
+            }
         }
         true
     }

@@ -1,0 +1,481 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use notification_access::{
+    Access, ApiKey, Asker, Denied, Grant, IssueError, Limited, NewKey, NewKeyError, Principal,
+    Ticket,
+};
+use notification_event::{
+    ClientId, Draft, EventId, Filter, GroupName, Pattern, Report, TaskId, Timestamp,
+};
+use notification_log::{Change, LogError, Record};
+use uuid::Uuid;
+
+use crate::audit::By;
+use crate::{
+    Acknowledge, AcknowledgeError, Acknowledged, ClientStatus, ConnectionStatus, EventPage,
+    EventReceipts, GroupError, Hub, Metrics, PageRequest, PublishError, Published, RefusalReason,
+    Subscribe, SubscribeError, Subscription, TaskFilter, TaskStatus,
+};
+
+/// What keys are called among the records.
+pub(crate) const KEY_RECORD: &str = "key";
+
+/// The hub, as far as somebody may use it: each method asks whether its
+/// principal may, and within what limits. Doors hold this and not the
+/// [`Hub`], so that none of them can forget to ask. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    hub: Hub,
+    principal: Arc<Principal>,
+    address: Option<IpAddr>,
+}
+
+/// Why something cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// One may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// It cannot be read by anyone.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// Why a key is not created or revoked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// One may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// It cannot be, beside those that there are.
+    #[error(transparent)]
+    New(#[from] NewKeyError),
+    /// It cannot be stored.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// Tasks, as far as they may be seen.
+#[derive(Clone, Debug)]
+pub struct TaskPage {
+    /// The most recently updated first.
+    pub tasks: Vec<TaskStatus>,
+    /// Whether there are more.
+    pub has_more: bool,
+    /// The patterns that are left of those that were asked for, if that is less.
+    pub narrowed: Option<Vec<Pattern>>,
+}
+
+impl Caller {
+    pub(crate) fn new(hub: Hub, principal: Arc<Principal>, address: Option<IpAddr>) -> Self {
+        Self {
+            hub,
+            principal,
+            address,
+        }
+    }
+
+    /// Who it is.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// What is free for all to use.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    fn access(&self) -> &Access {
+        self.hub.access()
+    }
+
+    fn asker(&self) -> Asker<'_> {
+        Asker {
+            principal: Some(&self.principal),
+            address: self.address,
+        }
+    }
+
+    fn by(&self) -> By<'_> {
+        By {
+            principal: Some(&self.principal.name),
+            address: self.address,
+        }
+    }
+
+    /// Says so if it was denied.
+    fn ask<T>(&self, asked: Result<T, Denied>) -> Result<T, Denied> {
+        asked.inspect_err(|denied| {
+            let reason = RefusalReason::Denied;
+            self.hub
+                .audit()
+                .refused(reason, self.by(), &denied.to_string());
+        })
+    }
+
+    fn need(&self, grant: Grant) -> Result<(), Denied> {
+        self.ask(self.principal.grants.need(grant))
+    }
+
+    /// Says so if it was too much.
+    fn within<T>(&self, limited: Result<T, Limited>) -> Result<T, Limited> {
+        limited.inspect_err(|limited| {
+            let reason = RefusalReason::Limited;
+            self.hub.audit().refused(reason, self.by(), &limited.limit);
+        })
+    }
+
+    /// Publishes events, all or none of them, as [`Hub::publish`].
+    pub async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<Published>, PublishError> {
+        for draft in &drafts {
+            self.ask(self.may_publish(draft))?;
+        }
+        let publisher = (!self.principal.is_local()).then(|| self.principal.name.clone());
+        let admit = |events, bytes| {
+            let admitted = self.access().admit_events(self.asker(), events, bytes);
+            self.within(admitted).map_err(PublishError::from)
+        };
+        let shared = self.hub.shared();
+        shared
+            .publish_as(drafts, Vec::new(), publisher, admit)
+            .await
+    }
+
+    fn may_publish(&self, draft: &Draft) -> Result<(), Denied> {
+        let grants = &self.principal.grants;
+        let Some(task) = draft.task_id() else {
+            return grants.publish(&draft.topic);
+        };
+        grants.report(&draft.topic)?;
+        // Nobody takes a task over by reporting it elsewhere.
+        match self.hub.shared().tasks.get(task) {
+            Some(known) => grants.report(&known.task.topic),
+            None => Ok(()),
+        }
+    }
+
+    /// Publishes one event.
+    pub async fn publish_one(&self, draft: Draft) -> Result<Published, PublishError> {
+        let mut published = self.publish(vec![draft]).await?;
+        Ok(published.pop().expect("one answer for one event"))
+    }
+
+    /// Publishes what a job says of itself, as [`Hub::report`].
+    pub async fn report(&self, task: TaskId, report: Report) -> Result<Published, PublishError> {
+        self.hub
+            .report_as(task, report, |draft| self.publish_one(draft))
+            .await
+    }
+
+    /// Opens a stream of what it may see of what is wanted.
+    pub async fn subscribe(&self, wanted: Subscribe) -> Result<Subscription, SubscribeError> {
+        let client = self.ask(self.principal.as_client(wanted.client))?;
+        let narrowed = self.ask(self.principal.grants.narrow(wanted.filter))?;
+        let slot = self.within(self.access().admit_stream(self.asker()))?;
+        if let Some(client) = &client {
+            self.sync_groups(client).await?;
+        }
+        let wanted = Subscribe {
+            filter: narrowed.filter,
+            client,
+            ..wanted
+        };
+        let of = crate::connections::Admission {
+            principal: self.principal.clone(),
+            is_narrowed: narrowed.is_less,
+            slot: Some(Arc::new(slot)),
+        };
+        self.hub.subscribe_as(wanted, of).await
+    }
+
+    /// Where the credential says which groups its client is in, that is so from
+    /// now on: it joins those, and leaves all others.
+    async fn sync_groups(&self, client: &ClientId) -> Result<(), SubscribeError> {
+        let Some(groups) = &self.principal.groups else {
+            return Ok(());
+        };
+        if self.principal.client.as_ref() != Some(client) {
+            return Ok(());
+        }
+        let current: BTreeSet<_> = self.hub.groups_of(client).into_iter().collect();
+        let wanted: BTreeSet<_> = groups.iter().cloned().collect();
+        for group in current.difference(&wanted) {
+            self.hub.leave_group(group.clone(), client.clone()).await?;
+        }
+        for group in wanted.difference(&current) {
+            match self.hub.join_group(group.clone(), client.clone()).await {
+                Ok(_) => {}
+                Err(GroupError::Publish(error)) => return Err(error.into()),
+                Err(error @ GroupError::TooMany) => {
+                    tracing::warn!(%client, %group, %error, "client not put into its group");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a part of the log, as far as it may be seen.
+    pub async fn page(&self, request: PageRequest) -> Result<EventPage, ReadError> {
+        let client = self.ask(self.principal.as_client(request.client))?;
+        let narrowed = self.ask(self.principal.grants.narrow(request.filter))?;
+        let request = PageRequest {
+            client,
+            filter: narrowed.filter.clone(),
+            ..request
+        };
+        let page = self.hub.page(request).await?;
+        Ok(EventPage {
+            narrowed: narrowed.is_less.then_some(narrowed.filter.topics),
+            ..page
+        })
+    }
+
+    /// At most `limit` of the tasks that are wanted and may be seen.
+    pub fn tasks(&self, wanted: TaskFilter, limit: usize) -> Result<TaskPage, Denied> {
+        let client = self.ask(self.principal.as_client(wanted.client))?;
+        let (topics, is_less) = self.ask(self.principal.grants.narrow_tasks(wanted.topics))?;
+        let wanted = TaskFilter {
+            topics,
+            client,
+            ..wanted
+        };
+        let (tasks, has_more) = self.hub.tasks(&wanted, limit);
+        Ok(TaskPage {
+            tasks,
+            has_more,
+            narrowed: is_less.then_some(wanted.topics),
+        })
+    }
+
+    /// A task, if it is known, and for `client` or nobody in particular.
+    pub fn task(
+        &self,
+        id: &TaskId,
+        client: Option<ClientId>,
+    ) -> Result<Option<TaskStatus>, Denied> {
+        let client = self.ask(self.principal.as_client(client))?;
+        let Some(status) = self.hub.task(id, client.as_ref()) else {
+            return Ok(None);
+        };
+        self.ask(self.principal.grants.see_task(&status.task.topic))?;
+        Ok(Some(status))
+    }
+
+    /// Notes what a client acknowledges.
+    pub async fn acknowledge(
+        &self,
+        client: &ClientId,
+        what: Acknowledge,
+    ) -> Result<Acknowledged, AcknowledgeError> {
+        let allowed = self.principal.may_be(client);
+        let allowed = allowed.and_then(|()| self.principal.grants.need(Grant::Acknowledge));
+        self.ask(allowed).map_err(PublishError::from)?;
+        self.hub.acknowledge(client, what).await
+    }
+
+    /// Who has got, and who has acknowledged, an event: for whoever may publish
+    /// such events, or see who is connected.
+    pub async fn receipts(&self, event: EventId) -> Result<Option<EventReceipts>, ReadError> {
+        let Some(found) = self.hub.receipts(event).await? else {
+            return Ok(None);
+        };
+        let grants = &self.principal.grants;
+        let may_publish = grants.publish(&found.topic);
+        self.ask(may_publish.or_else(|_| grants.need(Grant::ConnectionsRead)))?;
+        Ok(Some(found))
+    }
+
+    /// The open streams, the oldest first: all of them, or those of a client.
+    pub fn connections(&self, client: Option<&ClientId>) -> Result<Vec<ConnectionStatus>, Denied> {
+        match client {
+            Some(client) => self.see_client(client)?,
+            None => self.need(Grant::ConnectionsRead)?,
+        }
+        let mut list = self.hub.connection_list();
+        list.retain(|status| client.is_none() || status.client.as_ref() == client);
+        Ok(list)
+    }
+
+    /// Ends a stream, as [`Hub::close_connection`].
+    pub fn close_connection(&self, id: Uuid) -> Result<bool, Denied> {
+        self.need(Grant::Admin)?;
+        let is_closed = self.hub.close_connection(id);
+        if is_closed {
+            let what = [("connection_id", &*id.to_string())];
+            self.hub.audit().done("connection.closed", self.by(), &what);
+        }
+        Ok(is_closed)
+    }
+
+    /// The durable clients.
+    pub fn clients(&self) -> Result<Vec<ClientStatus>, Denied> {
+        self.need(Grant::ConnectionsRead)?;
+        Ok(self.hub.clients())
+    }
+
+    /// What is known of a durable client, and as [`Hub::outstanding`].
+    pub async fn client(
+        &self,
+        client: &ClientId,
+    ) -> Result<Option<(ClientStatus, (usize, bool))>, ReadError> {
+        self.see_client(client)?;
+        let Some(status) = self.hub.client(client) else {
+            return Ok(None);
+        };
+        let outstanding = self.hub.outstanding(&status).await?;
+        Ok(Some((status, outstanding)))
+    }
+
+    /// Forgets a durable client, as [`Hub::forget_client`].
+    pub async fn forget_client(&self, client: &ClientId) -> Result<bool, PublishError> {
+        self.ask(self.principal.may_be(client))?;
+        let is_forgotten = self.hub.forget_client(client).await?;
+        if is_forgotten {
+            let what = [("client_id", client.as_str())];
+            self.hub.audit().done("client.forgotten", self.by(), &what);
+        }
+        Ok(is_forgotten)
+    }
+
+    /// Whether a client may be looked at.
+    fn see_client(&self, client: &ClientId) -> Result<(), Denied> {
+        let is_it = self.principal.may_be(client);
+        self.ask(is_it.or_else(|_| self.principal.grants.need(Grant::ConnectionsRead)))
+    }
+
+    /// The groups that have members, and how many.
+    pub fn groups(&self) -> Result<BTreeMap<GroupName, usize>, Denied> {
+        self.need(Grant::ConnectionsRead)?;
+        Ok(self.hub.groups())
+    }
+
+    /// The members of a group, in order.
+    pub fn group(&self, group: &GroupName) -> Result<Vec<ClientId>, Denied> {
+        self.need(Grant::ConnectionsRead)?;
+        Ok(self.hub.group(group))
+    }
+
+    /// Puts a client into a group, as [`Hub::join_group`].
+    pub async fn join_group(&self, group: GroupName, client: ClientId) -> Result<bool, GroupError> {
+        self.need(Grant::Admin).map_err(PublishError::from)?;
+        let joined = self.hub.join_group(group.clone(), client.clone()).await?;
+        if joined {
+            let what = [("group", group.as_str()), ("client_id", client.as_str())];
+            self.hub.audit().done("group.joined", self.by(), &what);
+        }
+        Ok(joined)
+    }
+
+    /// Takes a client out of a group, as [`Hub::leave_group`].
+    pub async fn leave_group(
+        &self,
+        group: GroupName,
+        client: ClientId,
+    ) -> Result<bool, PublishError> {
+        self.need(Grant::Admin)?;
+        let left = self.hub.leave_group(group.clone(), client.clone()).await?;
+        if left {
+            let what = [("group", group.as_str()), ("client_id", client.as_str())];
+            self.hub.audit().done("group.left", self.by(), &what);
+        }
+        Ok(left)
+    }
+
+    /// What the hub counts.
+    pub fn metrics(&self) -> Result<&Metrics, Denied> {
+        self.need(Grant::ConnectionsRead)?;
+        Ok(self.hub.metrics())
+    }
+
+    /// Every key, the newest first.
+    pub fn keys(&self) -> Result<Vec<ApiKey>, Denied> {
+        self.need(Grant::Admin)?;
+        Ok(self.access().keys())
+    }
+
+    /// Creates a key: it, and its text, which is not kept.
+    pub async fn create_key(&self, of: NewKey) -> Result<(ApiKey, String), KeyError> {
+        self.need(Grant::Admin)?;
+        let (key, text) = self.access().create_key(of, &self.principal, now())?;
+        self.store_key(key.clone()).await?;
+        let what = [("id", &*key.id), ("name", &key.of.name)];
+        self.hub.audit().done("key.created", self.by(), &what);
+        Ok((key, text))
+    }
+
+    /// Revokes a key: from now on it is good for nothing, and streams that were
+    /// opened with it end. False if there is none with this id that is not revoked.
+    pub async fn revoke_key(&self, id: &str) -> Result<bool, KeyError> {
+        self.need(Grant::Admin)?;
+        let Some(key) = self.access().revoked_key(id, now()) else {
+            return Ok(false);
+        };
+        // First here: should storing it fail, it is better revoked than not.
+        self.access().put_key(key.clone());
+        self.store_key(key.clone()).await?;
+        let what = [("id", &*key.id), ("name", &key.of.name)];
+        self.hub.audit().done("key.revoked", self.by(), &what);
+        self.hub.end_lapsed(now());
+        Ok(true)
+    }
+
+    async fn store_key(&self, key: ApiKey) -> Result<(), PublishError> {
+        let save = vec![Change::SaveRecord(key_record(&key))];
+        self.hub.shared().publish(Vec::new(), save).await?;
+        self.access().put_key(key);
+        Ok(())
+    }
+
+    /// A ticket for what may be seen of `filter`: its text, and what it is for.
+    pub fn issue_ticket(
+        &self,
+        filter: Filter,
+        client: Option<ClientId>,
+    ) -> Result<(String, Ticket), IssueError> {
+        let issued = self
+            .access()
+            .issue_ticket(&self.principal, filter, client, now());
+        issued.inspect_err(|error| {
+            let (reason, detail) = match error {
+                IssueError::Denied(denied) => (RefusalReason::Denied, denied.to_string()),
+                IssueError::Limited(limited) => (RefusalReason::Limited, limited.limit.clone()),
+            };
+            self.hub.audit().refused(reason, self.by(), &detail);
+        })
+    }
+
+    /// Begins a session of a browser: the value of its cookie, and whoever comes with it.
+    pub fn begin_session(&self) -> Result<(String, Arc<Principal>), Limited> {
+        let begun = self.access().begin_session(&self.principal, now());
+        let begun = self.within(begun)?;
+        self.hub.audit().done("session.begun", self.by(), &[]);
+        Ok(begun)
+    }
+
+    /// Ends the session in which this is asked, and the streams that were opened
+    /// in it. False if it is not asked in one.
+    pub fn end_session(&self) -> bool {
+        let Some(id) = self.principal.session() else {
+            return false;
+        };
+        self.access().end_session(&id);
+        self.hub.audit().done("session.ended", self.by(), &[]);
+        self.hub.end_lapsed(now());
+        true
+    }
+}
+
+pub(crate) fn key_record(key: &ApiKey) -> Record {
+    Record {
+        kind: KEY_RECORD.to_owned(),
+        id: key.id.to_string(),
+        json: key.to_record(),
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
+}
