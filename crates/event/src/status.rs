@@ -1,8 +1,8 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::schema::{all_of, and, integer, one_of, reference};
-use crate::{Cursor, Timestamp};
+use crate::schema::{and, integer, object, one_of, reference};
+use crate::{Cursor, Pattern, Timestamp};
 
 /// What the server tells one connection about itself. It is no event: it has no
 /// id, is not in the log, and does not move the cursor.
@@ -16,6 +16,9 @@ pub enum Status {
         connection_id: String,
         /// Open streams, this one included.
         client_count: usize,
+        /// The topics that are left of those that were asked for, if not all of
+        /// them may be seen.
+        narrowed_to: Option<Vec<Pattern>>,
     },
     /// Events before `cursor` may be missing from this stream.
     Gap {
@@ -38,6 +41,18 @@ pub enum Status {
     Paused {
         /// How many events may be sent beyond the oldest that is not acknowledged.
         max_unacknowledged: usize,
+    },
+    /// The credential that this stream was opened with is good only so long, and
+    /// the stream with it; come back with another.
+    CredentialExpiring {
+        /// Until when.
+        expires_at: Timestamp,
+    },
+    /// The server ends this stream, because the credential that it was opened
+    /// with is no longer good.
+    Unauthorized {
+        /// Why, for people.
+        reason: String,
     },
     /// The server ends this stream; come back with the last `id:`.
     Closing {
@@ -65,7 +80,12 @@ impl Status {
         let variants = [
             (
                 "connected",
-                json!({"connection_id": text, "client_count": count}),
+                json!({
+                    "connection_id": text, "client_count": count,
+                    "narrowed_to": {
+                        "type": "array", "items": reference("Pattern"), "minItems": 1,
+                    },
+                }),
             ),
             (
                 "gap",
@@ -74,6 +94,11 @@ impl Status {
             ("snapshot_complete", json!({"events": count})),
             ("conflated", json!({"events": count})),
             ("paused", json!({"max_unacknowledged": count})),
+            (
+                "credential_expiring",
+                json!({"expires_at": reference("Timestamp")}),
+            ),
+            ("unauthorized", json!({"reason": text})),
             ("closing", json!({"reason": text})),
         ];
         let variants = variants.map(|(status, own)| {
@@ -82,7 +107,14 @@ impl Status {
                 "status": {"const": status},
                 "timestamp": reference("Timestamp"),
             });
-            all_of(and(common, own))
+            let all = and(common, own);
+            // The one that is not always there.
+            let names = all.as_object().into_iter().flat_map(|all| all.keys());
+            let required: Vec<_> = names
+                .map(String::as_str)
+                .filter(|n| *n != "narrowed_to")
+                .collect();
+            object(all.clone(), &required)
         });
         json!({"oneOf": variants})
     }
@@ -98,13 +130,17 @@ impl Status {
             #[serde(skip_serializing_if = "Option::is_none")]
             client_count: Option<usize>,
             #[serde(skip_serializing_if = "Option::is_none")]
+            narrowed_to: Option<Vec<&'a str>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             cursor: Option<Cursor>,
             #[serde(skip_serializing_if = "Option::is_none")]
             events: Option<u64>,
             #[serde(skip_serializing_if = "Option::is_none")]
             max_unacknowledged: Option<usize>,
             #[serde(skip_serializing_if = "Option::is_none")]
-            reason: Option<&'static str>,
+            expires_at: Option<Timestamp>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'a str>,
             timestamp: Timestamp,
         }
         let mut wire = Wire {
@@ -112,9 +148,11 @@ impl Status {
             status: "",
             connection_id: None,
             client_count: None,
+            narrowed_to: None,
             cursor: None,
             events: None,
             max_unacknowledged: None,
+            expires_at: None,
             reason: None,
             timestamp,
         };
@@ -122,10 +160,13 @@ impl Status {
             Self::Connected {
                 connection_id,
                 client_count,
+                narrowed_to,
             } => {
                 wire.status = "connected";
                 wire.connection_id = Some(connection_id);
                 wire.client_count = Some(*client_count);
+                let topics = narrowed_to.as_ref();
+                wire.narrowed_to = topics.map(|t| t.iter().map(Pattern::as_str).collect());
             }
             Self::Gap { cursor, reason } => {
                 wire.status = "gap";
@@ -143,6 +184,14 @@ impl Status {
             Self::Paused { max_unacknowledged } => {
                 wire.status = "paused";
                 wire.max_unacknowledged = Some(*max_unacknowledged);
+            }
+            Self::CredentialExpiring { expires_at } => {
+                wire.status = "credential_expiring";
+                wire.expires_at = Some(*expires_at);
+            }
+            Self::Unauthorized { reason } => {
+                wire.status = "unauthorized";
+                wire.reason = Some(reason);
             }
             Self::Closing { reason } => {
                 wire.status = "closing";
@@ -179,6 +228,7 @@ mod tests {
             Status::Connected {
                 connection_id: "c1".into(),
                 client_count: 3,
+                narrowed_to: None,
             },
             json!({"type": "status", "status": "connected", "connection_id": "c1",
                    "client_count": 3, "timestamp": "1970-01-01T00:00:00.000Z"}),

@@ -1,15 +1,13 @@
 use std::collections::HashMap;
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use notification_event::schema::{object, reference};
 use notification_event::{ClientId, Cursor, GroupName, JsonObject, Timestamp};
-use notification_hub::{ClientStatus, Hub};
+use notification_hub::{Caller, ClientStatus, Hub};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::http::Http;
 use crate::json::json as answer;
 use crate::operation::Operation;
 use crate::path::PathNames;
@@ -90,14 +88,15 @@ impl Client {
 }
 
 /// `GET /v1/clients`: the durable clients.
-pub(crate) async fn list(State(http): State<Http>, _: NoQuery) -> Response {
-    let mut groups = groups_by_client(&http.hub);
-    let clients = http.hub.clients().into_iter().map(|status| {
+pub(crate) async fn list(caller: Caller, _: NoQuery) -> Result<Response, Problem> {
+    let clients = caller.clients()?;
+    let mut groups = groups_by_client(caller.hub());
+    let clients = clients.into_iter().map(|status| {
         let groups = groups.remove(&status.record.client).unwrap_or_default();
         Client::new(status, groups, None)
     });
     let clients: Vec<_> = clients.collect();
-    answer(&json!({"clients": clients}))
+    Ok(answer(&json!({"clients": clients})))
 }
 
 /// To ask for each client would be to go through all groups for each.
@@ -120,21 +119,17 @@ pub(crate) fn describe_list() -> Operation {
 }
 
 /// `GET /v1/clients/{client_id}`: what is known of a durable client.
-pub(crate) async fn one(
-    State(http): State<Http>,
-    path: PathNames,
-    _: NoQuery,
-) -> Result<Response, Problem> {
+pub(crate) async fn one(caller: Caller, path: PathNames, _: NoQuery) -> Result<Response, Problem> {
     let client: ClientId = path.one("client_id")?;
-    let Some(status) = http.hub.client(&client) else {
+    let Some((status, outstanding)) = caller.client(&client).await? else {
         return Err(unknown(&client));
     };
-    let (unacknowledged, has_more) = http.hub.outstanding(&status).await?;
+    let (unacknowledged, has_more) = outstanding;
     let outstanding = Outstanding {
         unacknowledged,
         has_more,
     };
-    let groups = http.hub.groups_of(&client);
+    let groups = caller.hub().groups_of(&client);
     Ok(answer(&Client::new(status, groups, Some(outstanding))))
 }
 
@@ -148,12 +143,12 @@ pub(crate) fn describe_one() -> Operation {
 /// `DELETE /v1/clients/{client_id}`: forgets a durable client, and ends its
 /// durable streams.
 pub(crate) async fn forget(
-    State(http): State<Http>,
+    caller: Caller,
     path: PathNames,
     _: NoQuery,
 ) -> Result<StatusCode, Problem> {
     let client: ClientId = path.one("client_id")?;
-    match http.hub.forget_client(&client).await? {
+    match caller.forget_client(&client).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(unknown(&client)),
     }

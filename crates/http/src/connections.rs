@@ -1,17 +1,16 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::response::Response;
 use notification_event::schema::{object, reference};
 use notification_event::{ClientId, JsonObject, ParseError, Timestamp};
-use notification_hub::ConnectionStatus;
+use notification_hub::{Caller, ConnectionStatus};
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::http::Http;
 use crate::json::json as answer;
 use crate::operation::Operation;
 use crate::path::PathNames;
@@ -48,6 +47,7 @@ impl FromStr for ConnectionId {
 #[derive(Serialize)]
 pub(crate) struct Connection {
     connection_id: String,
+    principal: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id: Option<ClientId>,
     transport: &'static str,
@@ -70,6 +70,7 @@ impl From<ConnectionStatus> for Connection {
     fn from(status: ConnectionStatus) -> Self {
         Self {
             connection_id: status.id.to_string(),
+            principal: status.principal.to_string(),
             client_id: status.client,
             transport: status.transport,
             filter: status.filter.to_json(),
@@ -90,6 +91,7 @@ impl Connection {
         let count = |of: &str| json!({"description": of, "type": "integer", "minimum": 0});
         let required = [
             "connection_id",
+            "principal",
             "transport",
             "filter",
             "since",
@@ -99,6 +101,7 @@ impl Connection {
         ];
         let properties = json!({
             "connection_id": reference("ConnectionId"),
+            "principal": {"description": "Who opened it", "type": "string"},
             "client_id": reference("ClientId"),
             "transport": {"description": "How it reaches its reader", "type": "string"},
             "filter": reference("Filter"),
@@ -116,16 +119,12 @@ impl Connection {
 }
 
 /// `GET /v1/connections`: the open streams, the oldest first.
-pub(crate) async fn list(
-    State(http): State<Http>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
+pub(crate) async fn list(caller: Caller, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let mut query = Query::new(query.as_deref());
     let client = client(&mut query);
     query.finish().map_err(Problem::bad_query)?;
-    let open = http.hub.connection_list().into_iter();
-    let wanted = open.filter(|status| client.is_none() || status.client == client);
-    let connections: Vec<_> = wanted.map(Connection::from).collect();
+    let open = caller.connections(client.as_ref())?.into_iter();
+    let connections: Vec<_> = open.map(Connection::from).collect();
     Ok(answer(&json!({"connections": connections})))
 }
 
@@ -138,12 +137,12 @@ pub(crate) fn describe_list() -> Operation {
 
 /// `DELETE /v1/connections/{connection_id}`: ends a stream.
 pub(crate) async fn close(
-    State(http): State<Http>,
+    caller: Caller,
     path: PathNames,
     _: NoQuery,
 ) -> Result<StatusCode, Problem> {
     let ConnectionId(id) = path.one("connection_id")?;
-    match http.hub.close_connection(id) {
+    match caller.close_connection(id)? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::not_found(format!("no stream {id} is open"))),
     }

@@ -1,8 +1,9 @@
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use notification_event::schema::{all_of, described, reference};
-use notification_hub::{EventPage, PageRequest, Start};
+use notification_event::Pattern;
+use notification_event::schema::{described, object, reference};
+use notification_hub::{Caller, EventPage, PageRequest, Start};
 use serde_json::{Value, json};
 
 use crate::http::Http;
@@ -15,10 +16,7 @@ use crate::query::{
 
 /// `GET /v1/events`: a part of the log as
 /// `{"events": […], "cursor": …, "has_more": …, "truncated": …}`.
-pub(crate) async fn events(
-    State(http): State<Http>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
+pub(crate) async fn events(caller: Caller, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let mut query = Query::new(query.as_deref());
     let request = PageRequest {
         filter: filter(&mut query),
@@ -27,13 +25,13 @@ pub(crate) async fn events(
         limit: limit(&mut query),
     };
     query.finish().map_err(Problem::bad_query)?;
-    let page = http.hub.page(request).await?;
+    let page = caller.page(request).await?;
     let headers = [(header::CONTENT_TYPE, "application/json")];
     Ok((headers, write(&page)).into_response())
 }
 
 pub(crate) fn describe() -> Operation {
-    let page = all_of(json!({
+    let page = json!({
         "events": {"type": "array", "items": reference("Event"), "maxItems": MAX_LIMIT},
         "cursor": described(reference("Cursor"), "Where to read on"),
         "has_more": {"description": "Whether to read on now", "type": "boolean"},
@@ -41,12 +39,22 @@ pub(crate) fn describe() -> Operation {
             "description": "Whether events between the start and the first of these are gone",
             "type": "boolean",
         },
-    }));
+        "narrowed_to": narrowed_to(),
+    });
+    let page = object(page, &["events", "cursor", "has_more", "truncated"]);
     let operation = Operation::new("readEvents", "Reads a part of the log")
         .says("Read on with since=cursor while has_more, even if there are few events or none.");
     describe_limit(describe_start(describe_client(describe_filter(operation))))
         .answers(StatusCode::OK, "A page", page)
         .refuses(&[503])
+}
+
+/// Of what says that one may not see all that one asked for.
+pub(crate) fn narrowed_to() -> Value {
+    json!({
+        "description": "The topics that are left of those asked for; only if one may not see all",
+        "type": "array", "items": reference("Pattern"), "minItems": 1,
+    })
 }
 
 /// The events are JSON already, and stay as they are.
@@ -59,11 +67,16 @@ fn write(page: &EventPage) -> Vec<u8> {
         json.extend_from_slice(frame.json());
     }
     let rest = format!(
-        "],\"cursor\":{},\"has_more\":{},\"truncated\":{}}}",
+        "],\"cursor\":{},\"has_more\":{},\"truncated\":{}",
         Value::from(page.cursor.to_string()),
         page.has_more,
         page.truncated
     );
     json.extend_from_slice(rest.as_bytes());
+    if let Some(topics) = &page.narrowed {
+        let topics: Value = topics.iter().map(Pattern::as_str).collect();
+        json.extend_from_slice(format!(",\"narrowed_to\":{topics}").as_bytes());
+    }
+    json.push(b'}');
     json
 }

@@ -1,12 +1,11 @@
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use notification_event::schema::{all_of, reference};
 use notification_event::{ClientId, GroupName};
+use notification_hub::Caller;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::http::Http;
 use crate::json::json as answer;
 use crate::operation::Operation;
 use crate::path::PathNames;
@@ -21,16 +20,9 @@ struct Membership {
 
 /// `PUT /v1/groups/{group}/clients/{client_id}`: the client is in the group for
 /// whatever is published from now on. 201 if it was not in it before.
-pub(crate) async fn join(
-    State(http): State<Http>,
-    path: PathNames,
-    _: NoQuery,
-) -> Result<Response, Problem> {
+pub(crate) async fn join(caller: Caller, path: PathNames, _: NoQuery) -> Result<Response, Problem> {
     let (group, client_id): (GroupName, ClientId) = path.two("group", "client_id")?;
-    let joined = http
-        .hub
-        .join_group(group.clone(), client_id.clone())
-        .await?;
+    let joined = caller.join_group(group.clone(), client_id.clone()).await?;
     let status = match joined {
         true => StatusCode::CREATED,
         false => StatusCode::OK,
@@ -56,16 +48,12 @@ pub(crate) fn describe_join() -> Operation {
 /// `DELETE /v1/groups/{group}/clients/{client_id}`: the client is not in the
 /// group for whatever is published from now on.
 pub(crate) async fn leave(
-    State(http): State<Http>,
+    caller: Caller,
     path: PathNames,
     _: NoQuery,
 ) -> Result<StatusCode, Problem> {
     let (group, client_id): (GroupName, ClientId) = path.two("group", "client_id")?;
-    match http
-        .hub
-        .leave_group(group.clone(), client_id.clone())
-        .await?
-    {
+    match caller.leave_group(group.clone(), client_id.clone()).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::not_found(format!(
             "client {client_id} is not in group {group}"
@@ -85,12 +73,12 @@ pub(crate) fn describe_leave() -> Operation {
 }
 
 /// `GET /v1/groups`: the groups that have members, and how many.
-pub(crate) async fn list(State(http): State<Http>, _: NoQuery) -> Response {
-    let groups = http.hub.groups().into_iter();
+pub(crate) async fn list(caller: Caller, _: NoQuery) -> Result<Response, Problem> {
+    let groups = caller.groups()?.into_iter();
     let groups: Vec<_> = groups
         .map(|(group, clients)| json!({"group": group, "clients": clients}))
         .collect();
-    answer(&json!({"groups": groups}))
+    Ok(answer(&json!({"groups": groups})))
 }
 
 pub(crate) fn describe_list() -> Operation {
@@ -107,13 +95,9 @@ pub(crate) fn describe_list() -> Operation {
 }
 
 /// `GET /v1/groups/{group}`: its members.
-pub(crate) async fn one(
-    State(http): State<Http>,
-    path: PathNames,
-    _: NoQuery,
-) -> Result<Response, Problem> {
+pub(crate) async fn one(caller: Caller, path: PathNames, _: NoQuery) -> Result<Response, Problem> {
     let group: GroupName = path.one("group")?;
-    let clients = http.hub.group(&group);
+    let clients = caller.group(&group)?;
     match clients.is_empty() {
         true => Err(Problem::not_found(format!("group {group} has no members"))),
         false => Ok(answer(&json!({"group": group, "clients": clients}))),

@@ -58,10 +58,22 @@ impl GuardConfig {
         Ok(())
     }
 
-    /// What browsers are told about other origins.
-    pub(crate) fn cors(&self) -> CorsLayer {
-        let guard = self.clone();
-        let allowed = AllowOrigin::predicate(move |origin, _| guard.allows_origin(origin, None));
+    /// Whether pages of this origin are this server's own, for a request that passed.
+    pub(crate) fn is_own_origin(
+        &self,
+        origin: &HeaderValue,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> bool {
+        let origin = origin.to_str().ok().and_then(authority_of);
+        origin.is_some() && origin == host(uri, headers)
+    }
+
+    /// What browsers are told about other origins: those that are `allowed`.
+    pub(crate) fn cors(
+        allowed: impl Fn(&HeaderValue) -> bool + Clone + Send + Sync + 'static,
+    ) -> CorsLayer {
+        let allowed = AllowOrigin::predicate(move |origin, _| allowed(origin));
         CorsLayer::new()
             .allow_origin(allowed)
             .allow_methods([
@@ -90,7 +102,9 @@ impl GuardConfig {
                 ]
                 .map(HeaderName::from_static),
             )
-            .expose_headers(["mcp-session-id", "retry-after"].map(HeaderName::from_static))
+            .expose_headers(
+                ["mcp-session-id", "retry-after", "www-authenticate"].map(HeaderName::from_static),
+            )
             .allow_private_network(true)
             .max_age(std::time::Duration::from_secs(600))
     }
@@ -107,15 +121,11 @@ impl GuardConfig {
     }
 
     /// `host` is the request's own, which has been allowed: its pages are ours.
-    fn allows_origin(&self, origin: &HeaderValue, host: Option<&Authority>) -> bool {
+    pub(crate) fn allows_origin(&self, origin: &HeaderValue, host: Option<&Authority>) -> bool {
         let Ok(origin) = origin.to_str() else {
             return false;
         };
-        let authority = origin
-            .strip_prefix("http://")
-            .or_else(|| origin.strip_prefix("https://"))
-            .and_then(|rest| rest.parse::<Authority>().ok())
-            .filter(has_no_userinfo);
+        let authority = authority_of(origin);
         if host.is_some() && host == authority.as_ref() {
             return true;
         }
@@ -128,6 +138,14 @@ impl GuardConfig {
             }),
         }
     }
+}
+
+/// The authority of an origin, as browsers write it.
+fn authority_of(origin: &str) -> Option<Authority> {
+    let rest = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"))?;
+    rest.parse().ok().filter(has_no_userinfo)
 }
 
 /// Whether a page of another site has a browser fetch this as an image, a

@@ -1,6 +1,7 @@
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
+use ipnet::IpNet;
 use notification_event::Timestamp;
 use notification_hub::Hub;
 use tokio_util::sync::CancellationToken;
@@ -18,17 +19,27 @@ pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct HttpConfig {
     /// Where clients reach the server: `http://127.0.0.1:8005`.
     pub base_url: String,
-    /// Who may.
-    pub guard: GuardConfig,
+    /// Where tokens come from, for clients that do not know.
+    pub authorization_servers: Vec<String>,
     /// How streams behave.
     pub stream: StreamConfig,
     /// How many there may be.
     pub capacity: Capacity,
 }
 
+/// What may change while the server runs.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Which hosts and pages may use the server.
+    pub guard: GuardConfig,
+    /// The proxies whose word is taken for where a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
 /// What the doors share. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Http {
+    settings: Arc<RwLock<Arc<Settings>>>,
     pub(crate) hub: Hub,
     pub(crate) config: Arc<HttpConfig>,
     pub(crate) draining: CancellationToken,
@@ -36,12 +47,27 @@ pub struct Http {
 
 impl Http {
     /// Doors to `hub`. Once `draining` is cancelled the server says that it is not ready.
-    pub fn new(hub: Hub, config: HttpConfig, draining: CancellationToken) -> Self {
+    pub fn new(
+        hub: Hub,
+        config: HttpConfig,
+        settings: Settings,
+        draining: CancellationToken,
+    ) -> Self {
         Self {
+            settings: Arc::new(RwLock::new(Arc::new(settings))),
             hub,
             config: Arc::new(config),
             draining,
         }
+    }
+
+    /// Other settings from now on, for requests that come from now on.
+    pub fn set(&self, settings: Settings) {
+        *self.settings.write().expect("no holder panics") = Arc::new(settings);
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.read().expect("no holder panics").clone()
     }
 
     /// What the clock says.

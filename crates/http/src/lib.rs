@@ -5,7 +5,9 @@
 //!   is served there and how `/openapi.json` describes it (`operation.rs`,
 //!   `openapi.rs`). What a door does is in the file of its noun: `stream.rs`,
 //!   `publish.rs`, `events.rs`, `groups.rs`, …. All are behind the guard
-//!   (`guard.rs`) that looks at Host and Origin before anything else.
+//!   (`guard.rs`) that looks at Host and Origin before anything else, and behind
+//!   `identity.rs`, which finds out who asks. What a door does it does through the
+//!   `Caller` that comes of that.
 //! - [`plain_stream`] is the event stream alone, for another crate to serve on
 //!   a path that it shares.
 //! - [`serve`] accepts connections until it is told to stop, and then lets them
@@ -20,6 +22,7 @@
 //! Start reading at [`router`]. This is the only crate that names axum and
 //! hyper. It does not know MCP: what is served on `/mcp` is handed in.
 
+mod address;
 mod answer;
 mod body;
 mod capacity;
@@ -36,7 +39,9 @@ mod handoff;
 mod head;
 mod health;
 mod http;
+mod identity;
 mod json;
+mod keys;
 mod lines;
 mod media_type;
 mod metrics;
@@ -49,19 +54,23 @@ mod problem;
 mod publish;
 mod query;
 mod receipts;
+mod resource_metadata;
 mod router;
 mod serve;
+mod session;
 #[cfg(unix)]
 mod shards;
 mod speech;
 mod stream;
 mod tasks;
+mod tickets;
 mod welcome;
 mod wire;
 
 pub use capacity::Capacity;
 pub use guard::{GuardConfig, Origins};
-pub use http::{Http, HttpConfig};
+pub use http::{Http, HttpConfig, Settings};
+pub use ipnet::IpNet;
 pub use router::{Mcp, plain_stream, router};
 pub use serve::{Open, ServeConfig, serve};
 pub use stream::StreamConfig;

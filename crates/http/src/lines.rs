@@ -7,11 +7,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use notification_event::Draft;
 use notification_event::schema::{and, object, reference};
+use notification_hub::Caller;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::http::{BODY_TIMEOUT, Http, MAX_BODY};
+use crate::http::{BODY_TIMEOUT, MAX_BODY};
 use crate::problem::Problem;
 use crate::publish::Answer;
 
@@ -69,7 +70,7 @@ pub(crate) fn answer_schema() -> Value {
 /// The lines go on being read whether or not the answers are: most clients
 /// write all they have before they read, and each would wait for the other. So
 /// the channel of answers is unbounded; it holds at most one for each line.
-pub(crate) fn publish(http: Http, body: Body) -> Response {
+pub(crate) fn publish(caller: Caller, body: Body) -> Response {
     let (answers, answered) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         let lines = Lines::new(body);
@@ -78,10 +79,10 @@ pub(crate) fn publish(http: Http, body: Body) -> Response {
             Some((line, lines))
         });
         let published = outcomes.map(|(line, text)| {
-            let http = http.clone();
+            let caller = caller.clone();
             async move {
                 match text {
-                    Ok(text) => (line, publish_line(&http, &text).await),
+                    Ok(text) => (line, publish_line(&caller, &text).await),
                     Err(problem) => (line, Err(problem)),
                 }
             }
@@ -100,11 +101,11 @@ pub(crate) fn publish(http: Http, body: Body) -> Response {
     (headers, Body::from_stream(lines)).into_response()
 }
 
-async fn publish_line(http: &Http, text: &[u8]) -> Result<Answer, Problem> {
+async fn publish_line(caller: &Caller, text: &[u8]) -> Result<Answer, Problem> {
     let value: Value = serde_json::from_slice(text)
         .map_err(|error| Problem::bad_request(format!("the line is not JSON: {error}")))?;
     let draft = Draft::parse(value).map_err(Problem::unprocessable)?;
-    Ok(http.hub.publish_one(draft).await?.into())
+    Ok(caller.publish_one(draft).await?.into())
 }
 
 fn write(line: usize, outcome: Result<Answer, Problem>) -> Bytes {

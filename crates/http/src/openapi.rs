@@ -11,7 +11,7 @@ use crate::door::Door;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::router::doors;
-use crate::{clients, connections, publish, stream, tasks};
+use crate::{clients, connections, keys, publish, session, stream, tasks};
 
 /// `GET /openapi.json`: all the doors, as OpenAPI 3.1 describes them.
 pub(crate) async fn openapi() -> Response {
@@ -52,6 +52,8 @@ fn components() -> Value {
         ("Connection", connections::Connection::schema()),
         ("Client", clients::Client::schema()),
         ("Task", tasks::schema()),
+        ("Key", keys::schema()),
+        ("Principal", session::schema()),
         ("StreamItem", stream::item_schema()),
     ];
     let own = own.map(|(name, schema)| (name.to_owned(), schema));
@@ -68,7 +70,11 @@ fn refusals() -> Value {
             400,
             "A query parameter, a header or the body makes no sense",
         ),
-        (403, "The Host or the Origin is not allowed"),
+        (401, "It is not known who asks"),
+        (
+            403,
+            "The Host or the Origin is not allowed, or a grant is missing",
+        ),
         (404, "There is no such thing"),
         (406, "The Accept header does not allow what this is"),
         (408, "The body took too long"),
@@ -79,7 +85,10 @@ fn refusals() -> Value {
             422,
             "It can be read, but a field or a name in the path makes no sense",
         ),
-        (429, "There are too many of them"),
+        (
+            429,
+            "There are too many of them, or too much was asked for; limit names the bound",
+        ),
     ];
     let problem = json!({"application/problem+json": {"schema": reference("Problem")}});
     let mut all: Map<_, _> = meanings

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 /// 4.8.10).
 pub(crate) struct Operation(Value);
 
-/// What every door refuses: a `Host` or an `Origin` that is not allowed, and a
-/// head that is too large.
-const ALWAYS: [u16; 3] = [400, 403, 431];
+/// What every door refuses: a `Host` or an `Origin` that is not allowed, a
+/// credential that is not good, who asks too often, and a head that is too large.
+const ALWAYS: [u16; 5] = [400, 401, 403, 429, 431];
 
 impl Operation {
     /// `id` is what programs that are generated from the document call it.

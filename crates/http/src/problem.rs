@@ -1,8 +1,13 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use notification_access::{
+    Denied, Grant, IssueError, Limited, NewKeyError, Unauthenticated, seconds,
+};
 use notification_event::schema::{object, reference};
 use notification_event::{FieldError, Invalid};
-use notification_hub::{AcknowledgeError, DurableError, GroupError, PublishError, SubscribeError};
+use notification_hub::{
+    AcknowledgeError, DurableError, GroupError, KeyError, PublishError, ReadError, SubscribeError,
+};
 use notification_log::LogError;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,6 +23,15 @@ pub(crate) struct Problem {
     detail: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    /// The grant that was missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs: Option<Box<Grant>>,
+    /// The limit that was hit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<Box<str>>,
+    /// In seconds.
+    #[serde(skip)]
+    retry_after: Option<u32>,
 }
 
 fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
@@ -32,6 +46,36 @@ impl Problem {
             status,
             detail: detail.into(),
             errors: Vec::new(),
+            needs: None,
+            limit: None,
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
+        }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The same refusal with another body, made of its status and a sentence.
+    pub(crate) fn into_response_as(self, body: fn(StatusCode, &str) -> Response) -> Response {
+        let mut response = body(self.status, &self.detail);
+        self.adorn(&mut response);
+        response
+    }
+
+    /// Adds what is said outside of the body.
+    fn adorn(self, response: &mut Response) {
+        if let Some(seconds) = self.retry_after {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(needed) = self.needs {
+            // For the challenge.
+            response.extensions_mut().insert(Denied { needed: *needed });
         }
     }
 
@@ -76,6 +120,8 @@ impl Problem {
                 "type": "array", "items": reference("FieldError"),
                 "minItems": 1, "maxItems": Invalid::MAX_NAMED,
             },
+            "needs": {"description": "The grant that was missing", "type": "string"},
+            "limit": {"description": "The limit that was hit", "type": "string"},
         })
     }
 
@@ -84,6 +130,71 @@ impl Problem {
             detail: invalid.to_string(),
             errors: invalid.errors,
             ..Self::new(status, "")
+        }
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        Self {
+            needs: Some(Box::new(denied.needed.clone())),
+            ..Self::new(StatusCode::FORBIDDEN, denied.to_string())
+        }
+    }
+}
+
+impl From<Limited> for Problem {
+    fn from(limited: Limited) -> Self {
+        let status = match limited.is_too_large {
+            true => StatusCode::PAYLOAD_TOO_LARGE,
+            false => StatusCode::TOO_MANY_REQUESTS,
+        };
+        Self {
+            retry_after: limited.retry_after.map(|after| seconds(after) as u32),
+            limit: Some(limited.limit.as_str().into()),
+            ..Self::new(status, limited.to_string())
+        }
+    }
+}
+
+impl From<Unauthenticated> for Problem {
+    fn from(error: Unauthenticated) -> Self {
+        match error {
+            Unauthenticated::Limited(limited) => limited.into(),
+            error => Self::new(StatusCode::UNAUTHORIZED, error.to_string()),
+        }
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Denied(denied) => denied.into(),
+            ReadError::Log(error) => error.into(),
+        }
+    }
+}
+
+impl From<IssueError> for Problem {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Denied(denied) => denied.into(),
+            IssueError::Limited(limited) => limited.into(),
+        }
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Denied(denied) => denied.into(),
+            KeyError::Publish(error) => error.into(),
+            KeyError::New(error @ NewKeyError::NameTaken(_)) => {
+                Self::new(StatusCode::CONFLICT, error.to_string())
+            }
+            KeyError::New(error @ NewKeyError::TooMany) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string())
+            }
         }
     }
 }
@@ -99,6 +210,9 @@ impl From<PublishError> for Problem {
         match error {
             PublishError::Invalid { invalid, .. } => Self::unprocessable(invalid),
             PublishError::Conflict { invalid, .. } => Self::conflict(invalid),
+            PublishError::Denied(denied) => denied.into(),
+            PublishError::Lapsed(lapsed) => Self::new(StatusCode::UNAUTHORIZED, lapsed.to_string()),
+            PublishError::Limited(limited) => limited.into(),
             PublishError::Log(_) | PublishError::Closing | PublishError::Failed => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
@@ -114,6 +228,8 @@ impl From<SubscribeError> for Problem {
             SubscribeError::Durable(DurableError::TooMany) => StatusCode::TOO_MANY_REQUESTS,
             SubscribeError::Log(error) => return error.into(),
             SubscribeError::Publish(error) => return error.into(),
+            SubscribeError::Denied(denied) => return denied.into(),
+            SubscribeError::Limited(limited) => return limited.into(),
         };
         Self::new(status, error.to_string())
     }
@@ -144,9 +260,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         let problem = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+        self.adorn(&mut response);
         response
     }
 }

@@ -1,18 +1,17 @@
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, RawQuery};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use notification_event::schema::{described, object, reference};
 use notification_event::{
     Audience, Cursor, Draft, EventId, Invalid, Notification, ParseError, Timestamp,
 };
-use notification_hub::{PublishError, Published};
+use notification_hub::{Caller, PublishError, Published};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::body::{read, read_json};
-use crate::http::Http;
 use crate::json::json as answer;
 use crate::lines;
 use crate::media_type::{MediaType, json_or_lines};
@@ -86,7 +85,7 @@ impl From<Published> for Answer {
 /// `POST /v1/events`: one event or an array of them, as [`Draft::parse_batch`]
 /// reads it, or one on each line; the answer has the same form.
 pub(crate) async fn events(
-    State(http): State<Http>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -96,12 +95,12 @@ pub(crate) async fn events(
         .map_err(Problem::bad_query)?;
     match json_or_lines(&headers)? {
         MediaType::Json => {}
-        MediaType::Lines => return Ok(lines::publish(http, body)),
+        MediaType::Lines => return Ok(lines::publish(caller, body)),
     }
     let value = read_json(body).await?;
     let is_array = value.is_array();
     let drafts = Draft::parse_batch(value).map_err(Problem::unprocessable)?;
-    let published = http.hub.publish(drafts).await;
+    let published = caller.publish(drafts).await;
     let published = published.map_err(|error| problem(error, is_array))?;
     let mut answers: Vec<_> = published.into_iter().map(Answer::from).collect();
     let status = match answers.iter().all(|answer| answer.duplicate) {
@@ -162,7 +161,7 @@ fn problem(error: PublishError, is_array: bool) -> Problem {
 
 /// `POST /v1/topics/{topic}`: the body is the message of a notification.
 pub(crate) async fn topic(
-    State(http): State<Http>,
+    caller: Caller,
     topic: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -195,7 +194,7 @@ pub(crate) async fn topic(
         event["audience"] = audience.to_json().into();
     }
     let draft = Draft::parse(event).map_err(Problem::unprocessable)?;
-    let published = Answer::from(http.hub.publish_one(draft).await?);
+    let published = Answer::from(caller.publish_one(draft).await?);
     Ok((published.status(), answer(&published)).into_response())
 }
 

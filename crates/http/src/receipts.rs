@@ -1,15 +1,13 @@
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use notification_event::schema::{all_of, described, object, reference};
 use notification_event::{ClientId, Cursor, EventId, Fields, Invalid};
-use notification_hub::{Acknowledge, Receipt};
+use notification_hub::{Acknowledge, Caller, Receipt};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::body::read_json;
-use crate::http::Http;
 use crate::json::json as answer;
 use crate::media_type::only_json;
 use crate::operation::Operation;
@@ -23,20 +21,24 @@ const MAX_EVENTS: usize = 1_000;
 /// `GET /v1/events/{event_id}/receipts`: who has got, and who has acknowledged,
 /// an event.
 pub(crate) async fn receipts(
-    State(http): State<Http>,
+    caller: Caller,
     path: PathNames,
     _: NoQuery,
 ) -> Result<Response, Problem> {
     let event: EventId = path.one("event_id")?;
-    let Some(found) = http.hub.receipts(event.clone()).await? else {
+    let Some(found) = caller.receipts(event.clone()).await? else {
         return Err(Problem::not_found(format!(
             "no event {event} is in the log"
         )));
     };
     let receipts: Vec<_> = found.receipts.iter().map(receipt).collect();
-    Ok(answer(&json!({
+    let mut shown = json!({
         "event_id": event, "require_ack": found.require_ack, "receipts": receipts,
-    })))
+    });
+    if let Some(principal) = &found.published_by {
+        shown["published_by"] = (&**principal).into();
+    }
+    Ok(answer(&shown))
 }
 
 fn receipt(receipt: &Receipt) -> Value {
@@ -54,11 +56,13 @@ pub(crate) fn describe_receipts() -> Operation {
         "delivered_at": or_not_yet,
         "acknowledged_at": or_not_yet,
     }));
-    let receipts = all_of(json!({
+    let receipts = json!({
         "event_id": reference("EventId"),
         "require_ack": {"description": "Whether receipts are kept of it", "type": "boolean"},
         "receipts": {"type": "array", "items": receipt},
-    }));
+        "published_by": {"description": "The principal that published it", "type": "string"},
+    });
+    let receipts = object(receipts, &["event_id", "require_ack", "receipts"]);
     Operation::new(
         "getReceipts",
         "Who has got, and who has acknowledged, an event",
@@ -78,7 +82,7 @@ struct Acknowledged {
 
 /// `POST /v1/clients/{client_id}/acks`: notes what a client acknowledges.
 pub(crate) async fn acknowledge(
-    State(http): State<Http>,
+    caller: Caller,
     path: PathNames,
     _: NoQuery,
     headers: HeaderMap,
@@ -87,7 +91,7 @@ pub(crate) async fn acknowledge(
     let client: ClientId = path.one("client_id")?;
     only_json(&headers)?;
     let what = parse(read_json(body).await?).map_err(Problem::unprocessable)?;
-    let acknowledged = http.hub.acknowledge(&client, what).await?;
+    let acknowledged = caller.acknowledge(&client, what).await?;
     Ok(answer(&Acknowledged {
         receipts: acknowledged.receipts,
         cursor: acknowledged.cursor,

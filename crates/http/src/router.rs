@@ -7,14 +7,17 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use notification_hub::RefusalReason;
 use tower_service::Service;
 
 use crate::door::Door;
+use crate::guard::GuardConfig;
 use crate::http::Http;
+use crate::identity::identify;
 use crate::problem::Problem;
 use crate::{
-    clients, connections, events, groups, health, metrics, openapi, publish, receipts, stream,
-    tasks, welcome,
+    clients, connections, events, groups, health, keys, metrics, openapi, publish, receipts,
+    resource_metadata, session, stream, tasks, tickets, welcome,
 };
 
 /// What is served on `/mcp`, and how a request for it is refused before it gets there.
@@ -35,16 +38,20 @@ where
         + Sync
         + 'static,
 {
-    let guard = http.config.guard.clone();
-    let cors = guard.cors();
     let refusal = mcp.refusal;
+    let current = http.clone();
+    let cors =
+        GuardConfig::cors(move |origin| current.settings().guard.allows_origin(origin, None));
+    let current = http.clone();
     let check = move |request: Request, next: Next| {
+        let guard = &current.settings().guard;
         let verdict = guard.check(request.uri(), request.headers());
+        let hub = current.hub.clone();
         async move {
             match verdict {
                 Ok(()) => next.run(request).await,
                 Err((status, detail)) => {
-                    tracing::warn!(%status, detail, path = request.uri().path(), "request refused");
+                    hub.refused(RefusalReason::Foreign, None, &detail);
                     match request.uri().path() {
                         "/mcp" => refusal(status, &detail),
                         _ => Problem::new(status, detail).into_response(),
@@ -59,7 +66,8 @@ where
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .route_service("/mcp", mcp.service)
-        .with_state(http)
+        .with_state(http.clone())
+        .layer(middleware::from_fn_with_state((http, refusal), identify))
         .layer(cors)
         // Outermost: before anything else, also before CORS answers an OPTIONS.
         .layer(middleware::from_fn(check))
@@ -95,6 +103,23 @@ pub(crate) fn doors() -> Vec<Door> {
         Door::at("/v1/connections").get(connections::list, connections::describe_list()),
         Door::at("/v1/connections/{connection_id}")
             .delete(connections::close, connections::describe_close()),
+        Door::at("/v1/keys")
+            .get(keys::list, keys::describe_list())
+            .post(keys::create, keys::describe_create()),
+        Door::at("/v1/keys/{id}").delete(keys::revoke, keys::describe_revoke()),
+        Door::at("/v1/tickets").post(tickets::issue, tickets::describe_issue()),
+        Door::at("/v1/session")
+            .get(session::show, session::describe_show())
+            .post(session::begin, session::describe_begin())
+            .delete(session::end, session::describe_end()),
+        Door::at("/.well-known/oauth-protected-resource").get(
+            resource_metadata::of_server,
+            resource_metadata::describe("resourceMetadata"),
+        ),
+        Door::at("/.well-known/oauth-protected-resource/mcp").get(
+            resource_metadata::of_mcp,
+            resource_metadata::describe("mcpResourceMetadata"),
+        ),
         Door::at("/healthz").get(health::alive, health::describe_alive()),
         Door::at("/readyz").get(health::ready, health::describe_ready()),
         Door::at("/metrics").get(metrics::metrics, metrics::describe()),

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use notification_event::{Position, Status};
-use notification_hub::{Delivery, Frame, Subscription};
+use notification_hub::{Delivery, End, Frame, Subscription};
 
 use crate::http::Http;
 
@@ -32,6 +32,7 @@ impl Speech {
         let connected = Status::Connected {
             connection_id: subscription.id().to_string(),
             client_count: http.hub.connections(),
+            narrowed_to: subscription.narrowed().map(<[_]>::to_vec),
         };
         let mut opening = format!("retry: {retry}\n{}", sse(&connected));
         if !subscription.is_before_cursor() {
@@ -66,7 +67,16 @@ impl Speech {
             Delivery::Paused(max_unacknowledged) => {
                 sse(&Status::Paused { max_unacknowledged }).into()
             }
-            Delivery::Closed => return end("this connection was closed by an administrator"),
+            Delivery::CredentialExpiring(expires_at) => {
+                sse(&Status::CredentialExpiring { expires_at }).into()
+            }
+            Delivery::Ended(End::Administrator) => {
+                return end("this connection was closed by an administrator");
+            }
+            Delivery::Ended(End::Unauthorized(lapsed)) => {
+                let reason = lapsed.to_string();
+                return Said::End(sse(&Status::Unauthorized { reason }).into());
+            }
             Delivery::Closing => return end("the server is shutting down"),
             Delivery::Failed(_) => return end("the log cannot be read"),
         })

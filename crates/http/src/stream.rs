@@ -2,22 +2,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use notification_event::Cursor;
 use notification_event::schema::{object, reference};
-use notification_hub::{Peer, Start, Subscription, Transport};
+use notification_event::{Cursor, Filter};
+use notification_hub::{Caller, Peer, Start, Subscription, Transport};
 use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep};
 
 use crate::confirmation::BufferedConfirmation;
 use crate::handoff::Handoff;
 use crate::http::Http;
+use crate::identity::TicketFilter;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::query::{Query, describe_subscribe, subscribe};
@@ -45,10 +45,10 @@ pub(crate) fn is_path(path: &str) -> bool {
 /// `GET`: a `text/event-stream` (WHATWG HTML, section 9.2) of the server's events.
 pub(crate) async fn stream(
     State(http): State<Http>,
+    caller: Caller,
     method: Method,
     headers: HeaderMap,
-    wire: Option<Extension<Arc<Wire>>>,
-    handoff: Option<Extension<Handoff>>,
+    extensions: Extensions,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     if !accepts_event_stream(&headers) {
@@ -57,14 +57,26 @@ pub(crate) async fn stream(
     }
     let mut query = Query::new(query.as_deref());
     let mut wanted = subscribe(&mut query, Http::now());
+    let given = query.one("ticket", |ticket| Ok(ticket.to_owned()));
+    match extensions.get::<TicketFilter>() {
+        Some(TicketFilter(filter)) => {
+            if wanted.filter != Filter::default() || wanted.client.is_some() {
+                let expected = "no filter and no client_id beside it, which the ticket says";
+                query.refuse("ticket", expected);
+            }
+            wanted.filter = filter.clone();
+        }
+        None if given.is_some() => query.refuse("ticket", "a GET, which a ticket is for"),
+        None => {}
+    }
     query.finish().map_err(Problem::bad_query)?;
     // A browser that reconnects repeats its query and adds this header, which
     // knows better.
     if let Some(cursor) = last_event_id(&headers)? {
         wanted.start = Start::After(cursor);
     }
-    let wire = wire.map(|Extension(wire)| wire);
-    let handoff = handoff.map(|Extension(handoff)| handoff);
+    let wire = extensions.get::<Arc<Wire>>().cloned();
+    let handoff = extensions.get::<Handoff>().cloned();
     wanted.transport = Transport {
         name: "sse",
         peer: match &handoff {
@@ -76,7 +88,7 @@ pub(crate) async fn stream(
         Method::HEAD => Body::empty(),
         _ => {
             http.config.capacity.admit_stream()?;
-            let stream = Opened::new(http.hub.subscribe(wanted).await?, &http);
+            let stream = Opened::new(caller.subscribe(wanted).await?, &http);
             match handoff {
                 Some(handoff) => handoff.leave(stream),
                 None => body(stream, wire, http.config.stream.heartbeat),
@@ -95,7 +107,9 @@ pub(crate) fn describe() -> Operation {
     let cursor = json!({"anyOf": [reference("Cursor"), {"const": ""}]});
     let operation = Operation::new("stream", "Events as they are published")
         .says("Server-sent events (WHATWG HTML, section 9.2). The first is a status, connected.");
+    let ticket = json!({"description": "From POST /v1/tickets", "type": "string"});
     describe_subscribe(operation)
+        .query("ticket", ticket)
         .header("Last-Event-ID", cursor)
         .answers_in(
             "text/event-stream",

@@ -1,15 +1,15 @@
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use notification_event::schema::{all_of, object, reference};
-use notification_event::{Progress, Report, TaskId};
-use notification_hub::TaskFilter;
+use notification_event::schema::{object, reference};
+use notification_event::{Pattern, Progress, Report, TaskId};
+use notification_hub::{Caller, TaskFilter};
 use serde_json::{Value, json};
 use std::str::FromStr;
 
 use crate::body::read_json;
-use crate::http::Http;
+use crate::events::narrowed_to;
 use crate::json::json as answer;
 use crate::media_type::only_json;
 use crate::operation::Operation;
@@ -21,7 +21,7 @@ use crate::query::{MAX_LIMIT, NoQuery, Query, client, describe_client, describe_
 /// `PUT /v1/tasks/{task_id}`: what a job says of itself, as [`Report::parse`]
 /// reads it. 201 if it is the first it says.
 pub(crate) async fn report(
-    State(http): State<Http>,
+    caller: Caller,
     path: PathNames,
     _: NoQuery,
     headers: HeaderMap,
@@ -30,11 +30,11 @@ pub(crate) async fn report(
     let task: TaskId = path.one("task_id")?;
     only_json(&headers)?;
     let report = Report::parse(read_json(body).await?).map_err(Problem::unprocessable)?;
-    let status = match http.hub.knows_task(&task) {
+    let status = match caller.hub().knows_task(&task) {
         true => StatusCode::OK,
         false => StatusCode::CREATED,
     };
-    let published = http.hub.report(task, report).await?;
+    let published = caller.report(task, report).await?;
     Ok((status, answer(&Answer::from(published))).into_response())
 }
 
@@ -57,10 +57,7 @@ pub(crate) fn describe_report() -> Operation {
 }
 
 /// `GET /v1/tasks`: the tasks that are wanted, the most recently updated first.
-pub(crate) async fn list(
-    State(http): State<Http>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
+pub(crate) async fn list(caller: Caller, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let mut query = Query::new(query.as_deref());
     let wanted = TaskFilter {
         topics: query.all("topic", FromStr::from_str),
@@ -69,15 +66,21 @@ pub(crate) async fn list(
     };
     let limit = limit(&mut query);
     query.finish().map_err(Problem::bad_query)?;
-    let (tasks, has_more) = http.hub.tasks(&wanted, limit);
-    Ok(answer(&json!({"tasks": tasks, "has_more": has_more})))
+    let page = caller.tasks(wanted, limit)?;
+    let mut shown = json!({"tasks": page.tasks, "has_more": page.has_more});
+    if let Some(topics) = &page.narrowed {
+        shown["narrowed_to"] = topics.iter().map(Pattern::as_str).collect();
+    }
+    Ok(answer(&shown))
 }
 
 pub(crate) fn describe_list() -> Operation {
-    let tasks = all_of(json!({
+    let tasks = json!({
         "tasks": {"type": "array", "items": reference("Task"), "maxItems": MAX_LIMIT},
         "has_more": {"description": "Whether there are more", "type": "boolean"},
-    }));
+        "narrowed_to": narrowed_to(),
+    });
+    let tasks = object(tasks, &["tasks", "has_more"]);
     let operation = Operation::new("listTasks", "The tasks that are known")
         .queries("topic", reference("Pattern"))
         .queries("state", reference("TaskState"));
@@ -90,7 +93,7 @@ pub(crate) fn describe_list() -> Operation {
 
 /// `GET /v1/tasks/{task_id}`: one task.
 pub(crate) async fn one(
-    State(http): State<Http>,
+    caller: Caller,
     path: PathNames,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -98,7 +101,7 @@ pub(crate) async fn one(
     let client = client(&mut query);
     query.finish().map_err(Problem::bad_query)?;
     let task: TaskId = path.one("task_id")?;
-    match http.hub.task(&task, client.as_ref()) {
+    match caller.task(&task, client)? {
         Some(status) => Ok(answer(&status)),
         None => Err(Problem::not_found(format!("no task {task} is known"))),
     }

@@ -130,6 +130,8 @@ impl Caller {
 
     /// Publishes events, all or none of them, as [`Hub::publish`].
     pub async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<Published>, PublishError> {
+        // Lines of one request, or the steps of one call, may come for long.
+        self.access().vouch(&self.principal, now())?;
         for draft in &drafts {
             self.ask(self.may_publish(draft))?;
         }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use notification_access::{Denied, Limited};
+use notification_access::{Denied, Lapsed, Limited};
 use notification_event::{
     ClientId, Cursor, EncodedEvent, EventId, Invalid, Position, Task, TaskId, Timestamp,
 };
@@ -44,6 +44,9 @@ pub enum PublishError {
     /// One may not.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// Whoever began to publish is no longer vouched for.
+    #[error(transparent)]
+    Lapsed(#[from] Lapsed),
     /// It is more than one may.
     #[error(transparent)]
     Limited(#[from] Limited),

@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::request::Parts;
+use notification_hub::Caller;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorData,
     Implementation, InitializeRequestParams, ListToolsResult, PaginatedRequestParams,
@@ -11,6 +13,7 @@ use rmcp::{RoleServer, ServerHandler};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::denied::DeniedSlot;
 use crate::shorten::shorten;
 use crate::toolbox::Toolbox;
 
@@ -95,10 +98,19 @@ impl ServerHandler for Handler {
     async fn call_tool(
         &self,
         call: CallToolRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        let request = context.extensions.get::<Parts>();
+        let extensions = request.map(|parts| &parts.extensions);
+        let caller = extensions.and_then(|e| e.get::<Caller>()).cloned();
+        let denied = extensions.and_then(|e| e.get::<DeniedSlot>()).cloned();
+        let (Some(caller), Some(denied)) = (caller, denied) else {
+            let message = "it is not known who calls";
+            return Err(ErrorData::internal_error(message, None));
+        };
         let arguments = call.arguments.unwrap_or_default();
-        Ok(self.tools.call(&call.name, arguments).await?.into())
+        let called = self.tools.call(&call.name, arguments, caller, &denied);
+        Ok(called.await?.into())
     }
 
     /// `rmcp` hands over what it could not read as a request it knows. The

@@ -21,6 +21,7 @@
 
 mod arguments;
 mod body;
+mod denied;
 mod endpoint;
 mod handler;
 mod lane;

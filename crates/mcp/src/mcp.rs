@@ -1,4 +1,3 @@
-use notification_hub::Hub;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,19 +28,20 @@ pub struct Mcp {
 }
 
 impl Mcp {
-    /// Tools that publish to `hub` and report on it.
-    pub fn new(config: McpConfig, hub: Hub) -> Self {
+    /// Tools that publish and report. What each may is up to who calls it: requests
+    /// bring a [`Caller`](notification_hub::Caller) among their extensions.
+    pub fn new(config: &McpConfig) -> Self {
         let stop = CancellationToken::new();
         let running = TaskTracker::new();
         let tools = Toolbox::new(running.clone())
-            .with(SimulateProgress::new(hub.clone(), stop.clone()))
-            .with(SendNotification::new(hub.clone()))
-            .with(ConnectionStatus::new(hub.clone(), &config.base_url))
-            .with(ReportProgress::new(hub.clone()))
-            .with(ListTasks::new(hub.clone()))
-            .with(GetTask::new(hub.clone()))
-            .with(AcknowledgeEvents::new(hub.clone()))
-            .with(GetReceipts::new(hub));
+            .with(SimulateProgress::new(stop.clone()))
+            .with(SendNotification)
+            .with(ConnectionStatus::new(&config.base_url))
+            .with(ReportProgress)
+            .with(ListTasks)
+            .with(GetTask)
+            .with(AcknowledgeEvents)
+            .with(GetReceipts);
         Self {
             plain_calls: PlainCalls::new(Handler::new(tools), running.clone()),
             stop,

@@ -3,11 +3,13 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
+use notification_hub::Caller;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::task::TaskTracker;
 
 use crate::body::{Body, boxed};
+use crate::denied::DeniedSlot;
 use crate::handler::{self, Handler, METHODS};
 use crate::message::{Message, is_json};
 use crate::refusal::Refusal;
@@ -61,11 +63,20 @@ impl PlainCalls {
         if let Some(misfit) = handler::misfit(method, &message.params) {
             return Err(Refusal::invalid_params(misfit));
         }
+        let Some(caller) = parts.extensions.get::<Caller>().cloned() else {
+            let unknown = "authentication is required";
+            return Err(Refusal::http(StatusCode::UNAUTHORIZED, unknown));
+        };
+        let denied = DeniedSlot::default();
+        parts.extensions.insert(denied.clone());
         parts.headers.insert(header::ACCEPT, BOTH_TYPES);
         parts.headers.entry(header::HOST).or_insert(SOME_HOST);
         let request = Request::from_parts(parts, Full::new(message.to_json()));
         let answer = self.rmcp.handle(request);
         let response = self.running.track_future(answer).await.map(boxed);
+        if let Some(denied) = denied.challenge(&caller) {
+            return Err(Refusal::denied(denied));
+        }
         match is_json(response.headers()) {
             true => Ok(response),
             false => Err(put_into_json(response).await),
@@ -111,7 +122,7 @@ mod tests {
             rmcp::model::Tool::new("panics", "Panics.", schema(json!({"type": "object"})))
         }
 
-        async fn call(&self, _: JsonObject) -> Result<Value, ToolError> {
+        async fn call(&self, _: &Caller, _: JsonObject) -> Result<Value, ToolError> {
             panic!("as announced")
         }
     }

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use notification_access::Denied;
 use rmcp::model::{ErrorCode, ErrorData, ProtocolVersion};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -21,9 +22,24 @@ pub(crate) struct Refusal {
     allow: Option<&'static str>,
     id: Value,
     error: Box<ErrorData>,
+    /// The grant that was missing.
+    denied: Option<Box<Denied>>,
 }
 
+/// What MCP's extension for events calls what we refuse, too.
+const FORBIDDEN: ErrorCode = ErrorCode(-32024);
+const RESOURCE_EXHAUSTED: ErrorCode = ErrorCode(-32025);
+
 impl Refusal {
+    /// Whoever calls may not. What is in front of the endpoint makes a challenge
+    /// of the grant that is left among the response's extensions.
+    pub(crate) fn denied(denied: Denied) -> Self {
+        Self {
+            denied: Some(Box::new(denied.clone())),
+            ..Self::http(StatusCode::FORBIDDEN, denied.to_string())
+        }
+    }
+
     /// The body is not JSON, so its id cannot be known.
     pub(crate) fn parse_error(error: &serde_json::Error) -> Self {
         let message = format!("the body is not valid JSON: {error}");
@@ -86,9 +102,11 @@ impl Refusal {
 
     /// The request never got as far as JSON-RPC.
     pub(crate) fn http(status: StatusCode, message: impl Into<String>) -> Self {
-        let code = match status.is_server_error() {
-            true => ErrorCode::INTERNAL_ERROR,
-            false => ErrorCode::INVALID_REQUEST,
+        let code = match status {
+            StatusCode::FORBIDDEN => FORBIDDEN,
+            StatusCode::TOO_MANY_REQUESTS => RESOURCE_EXHAUSTED,
+            status if status.is_server_error() => ErrorCode::INTERNAL_ERROR,
+            _ => ErrorCode::INVALID_REQUEST,
         };
         Self::new(status, ErrorData::new(code, message.into(), None))
     }
@@ -99,6 +117,7 @@ impl Refusal {
             allow: None,
             id: Value::Null,
             error: Box::new(error),
+            denied: None,
         }
     }
 
@@ -127,6 +146,9 @@ impl Refusal {
         headers.insert(header::CONTENT_TYPE, json);
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(denied) = self.denied {
+            response.extensions_mut().insert(*denied);
         }
         response
     }

@@ -1,6 +1,7 @@
 use async_trait::async_trait;
+use notification_access::Denied;
 use notification_event::{Invalid, JsonObject};
-use notification_hub::{AcknowledgeError, PublishError};
+use notification_hub::{AcknowledgeError, Caller, PublishError, ReadError};
 use serde_json::Value;
 
 /// Something clients can call by name.
@@ -9,8 +10,9 @@ pub(crate) trait Tool: Send + Sync + 'static {
     /// Name, texts, schemas and hints, as `tools/list` shows them.
     fn descriptor(&self) -> rmcp::model::Tool;
 
-    /// Runs with arguments that fit the input schema. The value fits the output schema.
-    async fn call(&self, arguments: JsonObject) -> Result<Value, ToolError>;
+    /// Runs for `caller` with arguments that fit the input schema. The value fits
+    /// the output schema.
+    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError>;
 }
 
 /// Why a tool did not do what it was asked, in words for the model that asked.
@@ -25,6 +27,9 @@ pub(crate) enum ToolError {
     /// Likewise.
     #[error("nothing was acknowledged: {0}")]
     Acknowledge(#[from] AcknowledgeError),
+    /// Whoever calls may not.
+    #[error("nothing was done: {0}")]
+    Denied(#[from] Denied),
     /// What was asked for is not there; says what and why.
     #[error("{0}")]
     Unknown(String),
@@ -39,4 +44,29 @@ pub(crate) enum ToolError {
         total_steps: u64,
         reason: PublishError,
     },
+}
+
+impl ToolError {
+    /// The grant that was missing, if that was why.
+    pub(crate) fn denied(&self) -> Option<&Denied> {
+        match self {
+            Self::Denied(denied)
+            | Self::Publish(PublishError::Denied(denied))
+            | Self::Acknowledge(AcknowledgeError::Publish(PublishError::Denied(denied)))
+            | Self::Task {
+                reason: PublishError::Denied(denied),
+                ..
+            } => Some(denied),
+            _ => None,
+        }
+    }
+}
+
+impl From<ReadError> for ToolError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Denied(denied) => denied.into(),
+            ReadError::Log(error) => Self::Read(error.into()),
+        }
+    }
 }

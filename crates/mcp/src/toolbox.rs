@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
 use notification_event::JsonObject;
+use notification_hub::Caller;
 use rmcp::model::{CallToolResult, ContentBlock, ErrorData};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use crate::arguments::Arguments;
+use crate::denied::DeniedSlot;
 use crate::shorten::shorten;
 use crate::tool::{Tool, ToolError};
 
@@ -62,6 +64,8 @@ impl Toolbox {
         &self,
         name: &str,
         arguments: JsonObject,
+        caller: Caller,
+        denied: &DeniedSlot,
     ) -> Result<CallToolResult, ErrorData> {
         let entry = self.entry(name).ok_or_else(|| self.unknown(name))?;
         let arguments = match entry.arguments.check(arguments) {
@@ -69,10 +73,13 @@ impl Toolbox {
             Err(invalid) => return Ok(failed(invalid.into())),
         };
         let tool = entry.tool.clone();
-        let call = async move { tool.call(arguments).await };
+        let call = async move { tool.call(&caller, arguments).await };
         match self.running.spawn(call).await {
             Ok(Ok(value)) => Ok(CallToolResult::structured(value)),
-            Ok(Err(error)) => Ok(failed(error)),
+            Ok(Err(error)) => {
+                denied.fill(error.denied());
+                Ok(failed(error))
+            }
             Err(error) => {
                 tracing::error!(tool = name, %error, "a tool call died");
                 let message = format!("{name} failed unexpectedly");

@@ -13,7 +13,7 @@ use super::{Socket, chunk};
 use crate::Capacity;
 use crate::stream::Opened;
 use crate::wire::Sent;
-use crate::{GuardConfig, Http, HttpConfig, StreamConfig, peer};
+use crate::{Http, HttpConfig, Settings, StreamConfig, peer};
 
 /// The head that every stream begins with here.
 pub(super) const HEAD: &str = "HTTP/1.1 200 OK\r\n\r\n";
@@ -172,13 +172,18 @@ pub(super) fn http(hub: &Hub) -> Http {
     let config = HttpConfig {
         capacity: Capacity::of_files(None),
         base_url: "http://localhost".to_owned(),
-        guard: GuardConfig::default(),
+        authorization_servers: Vec::new(),
         stream: StreamConfig {
             heartbeat: HEARTBEAT,
             retry,
         },
     };
-    Http::new(hub.clone(), config, CancellationToken::new())
+    Http::new(
+        hub.clone(),
+        config,
+        Settings::default(),
+        CancellationToken::new(),
+    )
 }
 
 pub(super) fn config() -> super::ShardConfig {

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use notification_event::{ClientId, EventId, Fields, Invalid, JsonObject};
-use notification_hub::{Acknowledge, Hub};
+use notification_hub::{Acknowledge, Caller};
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
@@ -12,15 +12,7 @@ use crate::toolbox::schema;
 const MAX_EVENTS: usize = 1_000;
 
 /// Notes what a client has seen.
-pub(crate) struct AcknowledgeEvents {
-    hub: Hub,
-}
-
-impl AcknowledgeEvents {
-    pub(crate) fn new(hub: Hub) -> Self {
-        Self { hub }
-    }
-}
+pub(crate) struct AcknowledgeEvents;
 
 #[async_trait]
 impl Tool for AcknowledgeEvents {
@@ -85,7 +77,7 @@ impl Tool for AcknowledgeEvents {
         )
     }
 
-    async fn call(&self, arguments: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
         let mut fields = Fields::new(arguments);
         let client = fields.required("client_id", Fields::parsed);
         let events = fields.optional("event_ids", event_ids);
@@ -100,7 +92,7 @@ impl Tool for AcknowledgeEvents {
                 return Err(Invalid::field("event_ids, cursor", expected).into());
             }
         };
-        let acknowledged = self.hub.acknowledge(&client, what).await?;
+        let acknowledged = caller.acknowledge(&client, what).await?;
         let mut answer = json!({ "receipts": acknowledged.receipts });
         if let Some(cursor) = acknowledged.cursor {
             answer["cursor"] = json!(cursor);

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use notification_event::JsonObject;
-use notification_hub::Hub;
+use notification_hub::Caller;
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
@@ -9,16 +9,14 @@ use crate::toolbox::schema;
 
 /// Says who is listening, and how to listen.
 pub(crate) struct ConnectionStatus {
-    hub: Hub,
     endpoint: String,
     stream_endpoint: String,
 }
 
 impl ConnectionStatus {
-    pub(crate) fn new(hub: Hub, base_url: &str) -> Self {
+    pub(crate) fn new(base_url: &str) -> Self {
         let base_url = base_url.trim_end_matches('/');
         Self {
-            hub,
             endpoint: format!("{base_url}/mcp"),
             stream_endpoint: format!("{base_url}/v1/stream"),
         }
@@ -101,14 +99,14 @@ impl Tool for ConnectionStatus {
         .with_annotations(ToolAnnotations::new().read_only(true).open_world(false))
     }
 
-    async fn call(&self, _: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, caller: &Caller, _: JsonObject) -> Result<Value, ToolError> {
         Ok(json!({
             "sse_enabled": true,
-            "active_connections": self.hub.connections(),
+            "active_connections": caller.hub().connections(),
             "endpoint": self.endpoint,
             "stream_endpoint": self.stream_endpoint,
-            "uptime_seconds": self.hub.uptime().as_secs(),
-            "events_published": self.hub.events_published(),
+            "uptime_seconds": caller.hub().uptime().as_secs(),
+            "events_published": caller.hub().events_published(),
             "usage": self.usage(),
         }))
     }

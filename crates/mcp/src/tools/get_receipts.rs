@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use notification_event::{EventId, Fields, JsonObject};
-use notification_hub::{Hub, Receipt};
+use notification_hub::{Caller, Receipt};
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
@@ -9,15 +9,7 @@ use crate::tool::{Tool, ToolError};
 use crate::toolbox::schema;
 
 /// Says who has got, and who has acknowledged, one event.
-pub(crate) struct GetReceipts {
-    hub: Hub,
-}
-
-impl GetReceipts {
-    pub(crate) fn new(hub: Hub) -> Self {
-        Self { hub }
-    }
-}
+pub(crate) struct GetReceipts;
 
 #[async_trait]
 impl Tool for GetReceipts {
@@ -77,13 +69,12 @@ impl Tool for GetReceipts {
         .with_annotations(ToolAnnotations::new().read_only(true).open_world(false))
     }
 
-    async fn call(&self, arguments: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
         let mut fields = Fields::new(arguments);
         let event_id = fields.required("event_id", Fields::parsed);
         fields.finish()?;
         let event_id: EventId = event_id.expect("what is not there was refused");
-        let found = self.hub.receipts(event_id.clone()).await;
-        match found.map_err(|error| ToolError::Read(error.into()))? {
+        match caller.receipts(event_id.clone()).await? {
             Some(found) => Ok(json!({
                 "event_id": event_id,
                 "require_ack": found.require_ack,

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use notification_event::{Fields, JsonObject, TaskId};
-use notification_hub::Hub;
+use notification_hub::Caller;
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
@@ -9,15 +9,7 @@ use crate::tool::{Tool, ToolError};
 use crate::toolbox::schema;
 
 /// Says how far one job is.
-pub(crate) struct GetTask {
-    hub: Hub,
-}
-
-impl GetTask {
-    pub(crate) fn new(hub: Hub) -> Self {
-        Self { hub }
-    }
-}
+pub(crate) struct GetTask;
 
 #[async_trait]
 impl Tool for GetTask {
@@ -46,13 +38,13 @@ impl Tool for GetTask {
         .with_annotations(ToolAnnotations::new().read_only(true).open_world(false))
     }
 
-    async fn call(&self, arguments: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
         let mut fields = Fields::new(arguments);
         let task_id = fields.required("task_id", Fields::parsed);
         let client = fields.optional("client_id", Fields::parsed);
         fields.finish()?;
         let task_id: TaskId = task_id.expect("what is not there was refused");
-        match self.hub.task(&task_id, client.as_ref()) {
+        match caller.task(&task_id, client)? {
             Some(task) => Ok(json!(task)),
             None => Err(ToolError::Unknown(format!(
                 "no task {task_id} is known: it never reported, or ended long ago, or only some \

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
-use notification_event::{Fields, JsonObject, TaskState};
-use notification_hub::{Hub, TaskFilter};
+use notification_event::{Fields, JsonObject, Pattern, TaskState};
+use notification_hub::{Caller, TaskFilter};
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
@@ -12,15 +12,7 @@ const DEFAULT_LIMIT: u64 = 50;
 const MAX_LIMIT: u64 = 500;
 
 /// Lists the jobs that report their progress.
-pub(crate) struct ListTasks {
-    hub: Hub,
-}
-
-impl ListTasks {
-    pub(crate) fn new(hub: Hub) -> Self {
-        Self { hub }
-    }
-}
+pub(crate) struct ListTasks;
 
 #[async_trait]
 impl Tool for ListTasks {
@@ -59,6 +51,11 @@ impl Tool for ListTasks {
                     "type": "boolean",
                     "description": "Whether there are more than limit; ask for fewer by topic or \
                                     state, or raise limit"
+                },
+                "narrowed_to": {
+                    "type": "array", "items": { "type": "string" },
+                    "description": "The topics of which you may see tasks, if not all of those \
+                                    you asked for"
                 }
             },
             "required": ["tasks", "more"],
@@ -78,7 +75,7 @@ impl Tool for ListTasks {
         .with_annotations(ToolAnnotations::new().read_only(true).open_world(false))
     }
 
-    async fn call(&self, arguments: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
         let limit = arguments.get("limit").and_then(Value::as_u64);
         let limit = limit.unwrap_or(DEFAULT_LIMIT) as usize;
         let mut fields = Fields::new(arguments);
@@ -89,7 +86,11 @@ impl Tool for ListTasks {
         };
         fields.optional("limit", Ok);
         fields.finish()?;
-        let (tasks, more) = self.hub.tasks(&wanted, limit);
-        Ok(json!({ "tasks": tasks, "more": more }))
+        let page = caller.tasks(wanted, limit)?;
+        let mut answer = json!({ "tasks": page.tasks, "more": page.has_more });
+        if let Some(topics) = &page.narrowed {
+            answer["narrowed_to"] = topics.iter().map(Pattern::as_str).collect();
+        }
+        Ok(answer)
     }
 }

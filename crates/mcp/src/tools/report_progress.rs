@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use notification_event::{
     ClientId, Fields, Invalid, JsonObject, Progress, Report, TaskId, TaskState, percent_json,
 };
-use notification_hub::Hub;
+use notification_hub::Caller;
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
@@ -17,15 +17,7 @@ const NAMES: Names = Names(&[
 ]);
 
 /// Publishes what a job says of itself.
-pub(crate) struct ReportProgress {
-    hub: Hub,
-}
-
-impl ReportProgress {
-    pub(crate) fn new(hub: Hub) -> Self {
-        Self { hub }
-    }
-}
+pub(crate) struct ReportProgress;
 
 #[async_trait]
 impl Tool for ReportProgress {
@@ -129,20 +121,20 @@ impl Tool for ReportProgress {
         )
     }
 
-    async fn call(&self, arguments: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
         let named = first_client(&arguments);
         let mut fields = NAMES.to_fields(arguments);
         let task_id = fields.shift_remove("task_id").unwrap_or_default();
         let task_id: TaskId = Fields::parsed(task_id).map_err(|i: Invalid| i.within("task_id"))?;
         let report = Report::parse(fields.into()).map_err(|invalid| NAMES.refused(invalid))?;
-        let published = self.hub.report(task_id.clone(), report).await;
+        let published = caller.report(task_id.clone(), report).await;
         let published = published.map_err(|error| NAMES.unpublished(error))?;
         let mut answer = json!({
             "task_id": task_id,
             "cursor": published.cursor,
             "subscribers": published.subscribers,
         });
-        if let Some(status) = self.hub.task(&task_id, named.as_ref()) {
+        if let Some(status) = caller.hub().task(&task_id, named.as_ref()) {
             let progress = status.task.progress;
             answer["state"] = progress.state.as_str().into();
             if let Some(percent) = progress.progress {

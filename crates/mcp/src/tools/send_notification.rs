@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use notification_event::{Draft, JsonObject, Notification, NotificationType, Priority};
-use notification_hub::Hub;
+use notification_hub::Caller;
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
@@ -17,15 +17,7 @@ const NAMES: Names = Names(&[
 ]);
 
 /// Publishes one notification.
-pub(crate) struct SendNotification {
-    hub: Hub,
-}
-
-impl SendNotification {
-    pub(crate) fn new(hub: Hub) -> Self {
-        Self { hub }
-    }
-}
+pub(crate) struct SendNotification;
 
 #[async_trait]
 impl Tool for SendNotification {
@@ -133,11 +125,11 @@ impl Tool for SendNotification {
         )
     }
 
-    async fn call(&self, arguments: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
         let mut fields = NAMES.to_fields(arguments);
         fields.insert("type".to_owned(), "notification".into());
         let draft = Draft::parse(fields.into()).map_err(|invalid| NAMES.refused(invalid))?;
-        let published = self.hub.publish_one(draft).await;
+        let published = caller.publish_one(draft).await;
         let published = published.map_err(|error| NAMES.unpublished(error))?;
         Ok(json!({
             "notification_id": published.event_id,

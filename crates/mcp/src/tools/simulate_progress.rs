@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use notification_event::{Body, Draft, JsonObject, Progress, TaskId, TaskState};
-use notification_hub::Hub;
+use notification_hub::Caller;
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
@@ -16,18 +16,17 @@ const DEFAULT_STEPS: u64 = 5;
 
 /// Publishes one progress event for each step of a task that does nothing else.
 pub(crate) struct SimulateProgress {
-    hub: Hub,
     stop: CancellationToken,
 }
 
 impl SimulateProgress {
     /// Tasks end early once `stop` is cancelled.
-    pub(crate) fn new(hub: Hub, stop: CancellationToken) -> Self {
-        Self { hub, stop }
+    pub(crate) fn new(stop: CancellationToken) -> Self {
+        Self { stop }
     }
 
     /// Returns how the task ended.
-    async fn run(&self, task: &Task) -> Result<TaskState, ToolError> {
+    async fn run(&self, caller: &Caller, task: &Task) -> Result<TaskState, ToolError> {
         let started = Instant::now();
         let mut step = 0;
         loop {
@@ -38,7 +37,7 @@ impl SimulateProgress {
             };
             let state = progress.state;
             let draft = Draft::from(Body::Progress(progress));
-            if let Err(reason) = self.hub.publish_one(draft).await {
+            if let Err(reason) = caller.publish_one(draft).await {
                 return Err(ToolError::Task {
                     step,
                     total_steps: task.total_steps,
@@ -118,9 +117,9 @@ impl Tool for SimulateProgress {
         )
     }
 
-    async fn call(&self, arguments: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
         let task = Task::new(&arguments);
-        let status = self.run(&task).await?;
+        let status = self.run(caller, &task).await?;
         Ok(json!({
             "task_id": task.id,
             "task_name": task.name,

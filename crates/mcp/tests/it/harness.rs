@@ -4,6 +4,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
+use notification_access::Principal;
 use notification_event::Filter;
 use notification_hub::{Hub, HubConfig, PageRequest, Start, Subscribe, Subscription};
 use notification_log::MemoryLog;
@@ -34,11 +35,13 @@ impl Server {
         let config = McpConfig {
             base_url: "http://127.0.0.1:8005".to_owned(),
         };
-        let mcp = Mcp::new(config, hub.clone());
+        let mcp = Mcp::new(&config);
         Self { hub, mcp }
     }
 
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+    pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Answer {
+        let local = self.hub.caller(Arc::new(Principal::local()), None);
+        request.extensions_mut().insert(local);
         let plain_stream = service_fn(async |_: Request<Full<Bytes>>| {
             Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(STREAM)))
         });

@@ -1,0 +1,63 @@
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use notification_event::schema::object;
+use serde_json::json;
+
+use crate::http::Http;
+use crate::json::json as answer;
+use crate::operation::Operation;
+use crate::problem::Problem;
+
+/// `GET /.well-known/oauth-protected-resource`: where to get tokens for this
+/// server (RFC 9728, section 3).
+pub(crate) async fn of_server(State(http): State<Http>) -> Result<Response, Problem> {
+    metadata(&http, "")
+}
+
+/// Likewise for what is served on `/mcp` (RFC 9728, section 3.1).
+pub(crate) async fn of_mcp(State(http): State<Http>) -> Result<Response, Problem> {
+    metadata(&http, "/mcp")
+}
+
+fn metadata(http: &Http, path: &str) -> Result<Response, Problem> {
+    let servers = &http.config.authorization_servers;
+    if servers.is_empty() {
+        let detail = "this server takes keys; no authorization server is configured";
+        return Err(Problem::not_found(detail));
+    }
+    let metadata = json!({
+        "resource": format!("{}{path}", http.config.base_url),
+        "authorization_servers": servers,
+        "bearer_methods_supported": ["header"],
+        "scopes_supported": ["subscribe:**", "publish:**", "tasks:**", "acknowledge", "connections:read"],
+        "resource_name": "Real-time Notification Server",
+    });
+    // Public by its purpose: clients on web pages look here before they have anything.
+    let anyone = [(header::CACHE_CONTROL, "public, max-age=300")];
+    Ok((anyone, answer(&metadata)).into_response())
+}
+
+pub(crate) fn describe(id: &str) -> Operation {
+    let url = json!({"type": "string", "format": "uri"});
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    let metadata = json!({
+        "resource": url,
+        "authorization_servers": {"type": "array", "items": url, "minItems": 1},
+        "bearer_methods_supported": texts,
+        "scopes_supported": texts,
+        "resource_name": {"type": "string"},
+    });
+    let required = [
+        "resource",
+        "authorization_servers",
+        "bearer_methods_supported",
+    ];
+    Operation::new(id, "Where to get tokens for this (RFC 9728)")
+        .answers(
+            StatusCode::OK,
+            "Protected resource metadata",
+            object(metadata, &required),
+        )
+        .refuses(&[404])
+}
