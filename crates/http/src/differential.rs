@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::request::Parts;
@@ -44,6 +45,9 @@ fn lines(request: &Parts) -> Vec<(&HeaderName, &HeaderValue)> {
     request.headers.iter().collect()
 }
 
+/// Longer than anything here takes.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The one request, without a body, that a connection of `bytes` is to hyper.
 fn served_by_hyper(bytes: &[u8]) -> Parts {
     thread_local! {
@@ -58,7 +62,7 @@ fn served_by_hyper(bytes: &[u8]) -> Parts {
         std::future::ready(Ok::<_, Infallible>(Response::new(Body::empty())))
     });
     let (mut client, server) = tokio::io::duplex(2 * LOOK);
-    let connection = protocol().serve_connection(TokioIo::new(server), service);
+    let connection = protocol(HEAD_TIMEOUT).serve_connection(TokioIo::new(server), service);
     // Hangs up only once it has the answer: earlier would be another story.
     let client = async move {
         let mut answer = Vec::new();

@@ -11,9 +11,6 @@ use crate::{Capacity, GuardConfig, StreamConfig};
 /// The largest body that is read, in bytes.
 pub(crate) const MAX_BODY: usize = 1 << 20;
 
-/// How long a client may take to send a body.
-pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// What the doors are told about the server they belong to.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
@@ -21,6 +18,8 @@ pub struct HttpConfig {
     pub base_url: String,
     /// Where tokens come from, for clients that do not know.
     pub authorization_servers: Vec<String>,
+    /// How long a client may take to send a body.
+    pub body_timeout: Duration,
     /// How streams behave.
     pub stream: StreamConfig,
     /// How many there may be.

@@ -1,6 +1,6 @@
 use axum::body::Body;
-use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use notification_access::{Grants, NewKey};
@@ -10,6 +10,7 @@ use notification_hub::Caller;
 use serde_json::{Value, json};
 
 use crate::body::read_json;
+use crate::http::Http;
 use crate::json::json as answer;
 use crate::media_type::only_json;
 use crate::operation::Operation;
@@ -35,13 +36,15 @@ pub(crate) fn describe_list() -> Operation {
 
 /// `POST /v1/keys`: creates a key, and shows it this once.
 pub(crate) async fn create(
+    State(http): State<Http>,
     caller: Caller,
     _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     only_json(&headers)?;
-    let wanted = NewKey::parse(read_json(body).await?).map_err(Problem::unprocessable)?;
+    let wanted = NewKey::parse(read_json(body, http.config.body_timeout).await?)
+        .map_err(Problem::unprocessable)?;
     let (key, text) = caller.create_key(wanted).await?;
     let mut shown = key.to_json();
     shown.insert("key".to_owned(), text.into());

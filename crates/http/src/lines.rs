@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::http::{BODY_TIMEOUT, MAX_BODY};
+use crate::http::MAX_BODY;
 use crate::problem::Problem;
 use crate::publish::Answer;
 
@@ -70,10 +70,10 @@ pub(crate) fn answer_schema() -> Value {
 /// The lines go on being read whether or not the answers are: most clients
 /// write all they have before they read, and each would wait for the other. So
 /// the channel of answers is unbounded; it holds at most one for each line.
-pub(crate) fn publish(caller: Caller, body: Body) -> Response {
+pub(crate) fn publish(caller: Caller, body: Body, timeout: Duration) -> Response {
     let (answers, answered) = mpsc::unbounded_channel();
     tokio::spawn(async move {
-        let lines = Lines::new(body);
+        let lines = Lines::new(body, timeout);
         let outcomes = stream::unfold(lines, async |mut lines| {
             let line = lines.next().await?;
             Some((line, lines))
@@ -125,6 +125,8 @@ fn write(line: usize, outcome: Result<Answer, Problem>) -> Bytes {
 /// The lines of a body, as they come.
 struct Lines {
     body: BodyDataStream,
+    /// How long to wait for more of it.
+    timeout: Duration,
     buffer: BytesMut,
     /// How much of the buffer was searched for the end of a line.
     searched: usize,
@@ -133,9 +135,10 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(body: Body) -> Self {
+    fn new(body: Body, timeout: Duration) -> Self {
         Self {
             body: body.into_data_stream(),
+            timeout,
             buffer: BytesMut::new(),
             searched: 0,
             line: 0,
@@ -167,7 +170,7 @@ impl Lines {
                     format!("the line is larger than {MAX_BODY} bytes; the rest is not read");
                 return Some(self.refuse(line, StatusCode::PAYLOAD_TOO_LARGE, detail));
             }
-            match tokio::time::timeout(BODY_TIMEOUT, self.body.next()).await {
+            match tokio::time::timeout(self.timeout, self.body.next()).await {
                 Ok(Some(Ok(data))) => self.buffer.extend_from_slice(&data),
                 Ok(None) => self.ended = true,
                 Ok(Some(Err(error))) => {
@@ -175,7 +178,7 @@ impl Lines {
                     return Some(self.refuse(line, StatusCode::BAD_REQUEST, detail));
                 }
                 Err(_) => {
-                    let detail = format!("nothing came for {} s", Duration::as_secs(&BODY_TIMEOUT));
+                    let detail = format!("nothing came for {} s", self.timeout.as_secs());
                     return Some(self.refuse(line, StatusCode::REQUEST_TIMEOUT, detail));
                 }
             }
@@ -220,12 +223,14 @@ impl Lines {
 mod tests {
     use super::*;
 
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
     async fn lines(chunks: &[&str]) -> Vec<(usize, Result<String, u16>)> {
         let chunks: Vec<_> = chunks
             .iter()
             .map(|c| Ok::<_, std::io::Error>(c.to_string()))
             .collect();
-        let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)));
+        let mut lines = Lines::new(Body::from_stream(stream::iter(chunks)), TIMEOUT);
         let mut all = Vec::new();
         while let Some((line, text)) = lines.next().await {
             let text = text.map(|text| String::from_utf8(text.into()).unwrap());
@@ -261,7 +266,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silence_ends_the_wait() {
         let silent = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        let mut lines = Lines::new(silent);
+        let mut lines = Lines::new(silent, TIMEOUT);
         let (_, refused) = lines.next().await.unwrap();
         assert_eq!(
             refused.unwrap_err().into_response().status(),

@@ -1,6 +1,6 @@
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use notification_event::schema::{described, object, reference};
@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::body::{read, read_json};
+use crate::http::Http;
 use crate::json::json as answer;
 use crate::lines;
 use crate::media_type::{MediaType, json_or_lines};
@@ -85,6 +86,7 @@ impl From<Published> for Answer {
 /// `POST /v1/events`: one event or an array of them, as [`Draft::parse_batch`]
 /// reads it, or one on each line; the answer has the same form.
 pub(crate) async fn events(
+    State(http): State<Http>,
     caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -95,9 +97,9 @@ pub(crate) async fn events(
         .map_err(Problem::bad_query)?;
     match json_or_lines(&headers)? {
         MediaType::Json => {}
-        MediaType::Lines => return Ok(lines::publish(caller, body)),
+        MediaType::Lines => return Ok(lines::publish(caller, body, http.config.body_timeout)),
     }
-    let value = read_json(body).await?;
+    let value = read_json(body, http.config.body_timeout).await?;
     let is_array = value.is_array();
     let drafts = Draft::parse_batch(value).map_err(Problem::unprocessable)?;
     let published = caller.publish(drafts).await;
@@ -161,6 +163,7 @@ fn problem(error: PublishError, is_array: bool) -> Problem {
 
 /// `POST /v1/topics/{topic}`: the body is the message of a notification.
 pub(crate) async fn topic(
+    State(http): State<Http>,
     caller: Caller,
     topic: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
@@ -172,7 +175,7 @@ pub(crate) async fn topic(
         .map_err(Problem::bad_query)?;
     let Path(topic) =
         topic.map_err(|_| Problem::unprocessable(Invalid::field("topic", "a topic in UTF-8")))?;
-    let message = String::from_utf8(read(body).await?.into())
+    let message = String::from_utf8(read(body, http.config.body_timeout).await?.into())
         .map_err(|_| Problem::unprocessable(Invalid::field("message", "UTF-8 text")))?;
     let mut event = json!({"type": "notification", "topic": topic, "message": message});
     for (header, field) in [

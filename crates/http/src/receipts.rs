@@ -1,4 +1,5 @@
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use notification_event::schema::{all_of, described, object, reference};
@@ -8,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::body::read_json;
+use crate::http::Http;
 use crate::json::json as answer;
 use crate::media_type::only_json;
 use crate::operation::Operation;
@@ -82,6 +84,7 @@ struct Acknowledged {
 
 /// `POST /v1/clients/{client_id}/acks`: notes what a client acknowledges.
 pub(crate) async fn acknowledge(
+    State(http): State<Http>,
     caller: Caller,
     path: PathNames,
     _: NoQuery,
@@ -90,7 +93,8 @@ pub(crate) async fn acknowledge(
 ) -> Result<Response, Problem> {
     let client: ClientId = path.one("client_id")?;
     only_json(&headers)?;
-    let what = parse(read_json(body).await?).map_err(Problem::unprocessable)?;
+    let what =
+        parse(read_json(body, http.config.body_timeout).await?).map_err(Problem::unprocessable)?;
     let acknowledged = caller.acknowledge(&client, what).await?;
     Ok(answer(&Acknowledged {
         receipts: acknowledged.receipts,

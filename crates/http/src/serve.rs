@@ -30,6 +30,9 @@ use crate::wire::{Wire, WireIo};
 /// How connections are treated.
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
+    /// How long a client may take to send the head of a request, and a
+    /// connection may be without one.
+    pub head_timeout: Duration,
     /// How long a peer may fail to confirm what it was sent before the
     /// connection is given up. Not how long it may not read.
     pub peer_timeout: Duration,
@@ -59,9 +62,6 @@ impl ServeConfig {
     }
 }
 
-/// How long a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How much of a connection is buffered in this process, in bytes: also the
 /// largest head of a request.
 const BUFFER: usize = 16 << 10;
@@ -70,11 +70,11 @@ const BUFFER: usize = 16 << 10;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// How hyper speaks HTTP here.
-pub(crate) fn protocol() -> http1::Builder {
+pub(crate) fn protocol(head_timeout: Duration) -> http1::Builder {
     let mut protocol = http1::Builder::new();
     protocol
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_buf_size(BUFFER);
     protocol
 }
@@ -162,7 +162,7 @@ impl Sockets {
     async fn begin(self: Arc<Self>, socket: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
         self.config.tune(&socket)?;
         let (head, length) = tokio::select! {
-            looked = tokio::time::timeout(HEAD_TIMEOUT, peek::peek(&socket)) => looked??,
+            looked = tokio::time::timeout(self.config.head_timeout, peek::peek(&socket)) => looked??,
             () = self.stopping.cancelled() => return Ok(()),
         };
         #[cfg(unix)]
@@ -238,8 +238,8 @@ impl Sockets {
             }
         });
         let mut watch = PeerWatch::new(self.config.peer_timeout);
-        let connection =
-            protocol().serve_connection(TokioIo::new(WireIo::new(Arc::clone(&wire))), service);
+        let connection = protocol(self.config.head_timeout)
+            .serve_connection(TokioIo::new(WireIo::new(Arc::clone(&wire))), service);
         let mut connection = std::pin::pin!(connection);
         let mut looks = tokio::time::interval(watch.interval());
         let mut is_stopping = false;
@@ -295,6 +295,7 @@ mod tests {
 
     fn config() -> ServeConfig {
         ServeConfig {
+            head_timeout: Duration::from_secs(10),
             peer_timeout: Duration::from_secs(1),
             send_buffer: 32 << 10,
             heartbeat: Duration::from_secs(1),

@@ -1,5 +1,5 @@
 use axum::body::Body;
-use axum::extract::RawQuery;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use notification_event::schema::{object, reference};
@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use crate::body::read_json;
 use crate::events::narrowed_to;
+use crate::http::Http;
 use crate::json::json as answer;
 use crate::media_type::only_json;
 use crate::operation::Operation;
@@ -21,6 +22,7 @@ use crate::query::{MAX_LIMIT, NoQuery, Query, client, describe_client, describe_
 /// `PUT /v1/tasks/{task_id}`: what a job says of itself, as [`Report::parse`]
 /// reads it. 201 if it is the first it says.
 pub(crate) async fn report(
+    State(http): State<Http>,
     caller: Caller,
     path: PathNames,
     _: NoQuery,
@@ -29,7 +31,8 @@ pub(crate) async fn report(
 ) -> Result<Response, Problem> {
     let task: TaskId = path.one("task_id")?;
     only_json(&headers)?;
-    let report = Report::parse(read_json(body).await?).map_err(Problem::unprocessable)?;
+    let report = Report::parse(read_json(body, http.config.body_timeout).await?)
+        .map_err(Problem::unprocessable)?;
     let status = match caller.hub().knows_task(&task) {
         true => StatusCode::OK,
         false => StatusCode::CREATED,

@@ -1,4 +1,5 @@
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use notification_access::TICKET_LIFE;
@@ -8,6 +9,7 @@ use notification_hub::Caller;
 use serde_json::{Value, json};
 
 use crate::body::read_json;
+use crate::http::Http;
 use crate::json::json as answer;
 use crate::media_type::only_json;
 use crate::operation::Operation;
@@ -16,13 +18,15 @@ use crate::query::NoQuery;
 
 /// `POST /v1/tickets`: a ticket for one stream, for who cannot send headers.
 pub(crate) async fn issue(
+    State(http): State<Http>,
     caller: Caller,
     _: NoQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     only_json(&headers)?;
-    let (filter, client) = parse(read_json(body).await?).map_err(Problem::unprocessable)?;
+    let (filter, client) =
+        parse(read_json(body, http.config.body_timeout).await?).map_err(Problem::unprocessable)?;
     let (text, ticket) = caller.issue_ticket(filter, client)?;
     let issued = json!({
         "ticket": text, "expires_at": ticket.expires_at, "filter": ticket.filter.to_json(),

@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -22,13 +23,15 @@ use crate::refusal::Refusal;
 pub struct Endpoint<S> {
     plain_stream: S,
     plain_calls: PlainCalls,
+    body_timeout: Duration,
 }
 
 impl<S> Endpoint<S> {
-    pub(crate) fn new(plain_stream: S, plain_calls: PlainCalls) -> Self {
+    pub(crate) fn new(plain_stream: S, plain_calls: PlainCalls, body_timeout: Duration) -> Self {
         Self {
             plain_stream,
             plain_calls,
+            body_timeout,
         }
     }
 }
@@ -64,7 +67,7 @@ where
                 Lane::Modern { .. } => refuse(Refusal::method_not_allowed("POST")),
             },
             Method::POST => {
-                let answer = post(self.plain_calls.clone(), request);
+                let answer = post(self.plain_calls.clone(), request, self.body_timeout);
                 Box::pin(async { Ok(answer.await.unwrap_or_else(refused)) })
             }
             _ => refuse(Refusal::method_not_allowed("GET, HEAD, POST")),
@@ -72,12 +75,16 @@ where
     }
 }
 
-async fn post<B>(plain_calls: PlainCalls, request: Request<B>) -> Result<Response<Body>, Refusal>
+async fn post<B>(
+    plain_calls: PlainCalls,
+    request: Request<B>,
+    body_timeout: Duration,
+) -> Result<Response<Body>, Refusal>
 where
     B: http_body::Body<Error: Into<BoxError>>,
 {
     let (parts, body) = request.into_parts();
-    let message = Message::receive(&parts.headers, body).await?;
+    let message = Message::receive(&parts.headers, body, body_timeout).await?;
     let id = message.id.clone().unwrap_or_default();
     let answer = match Lane::of(&parts.headers, Some(&message)) {
         Lane::Plain => plain_calls.answer(parts, message).await,

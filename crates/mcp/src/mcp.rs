@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,12 +17,15 @@ use crate::tools::{
 pub struct McpConfig {
     /// Where clients reach the server: `http://127.0.0.1:8005`.
     pub base_url: String,
+    /// How long a client may take to send a body.
+    pub body_timeout: Duration,
 }
 
 /// The server as MCP clients see it. Cheap to clone.
 #[derive(Clone)]
 pub struct Mcp {
     plain_calls: PlainCalls,
+    body_timeout: Duration,
     /// Long-running tools end early.
     stop: CancellationToken,
     /// The tools that run, and the answers that are being made.
@@ -44,6 +49,7 @@ impl Mcp {
             .with(GetReceipts);
         Self {
             plain_calls: PlainCalls::new(Handler::new(tools), running.clone()),
+            body_timeout: config.body_timeout,
             stop,
             running,
         }
@@ -51,7 +57,7 @@ impl Mcp {
 
     /// The service on `/mcp`, of which `plain_stream` serves the event streams.
     pub fn endpoint<S>(&self, plain_stream: S) -> Endpoint<S> {
-        Endpoint::new(plain_stream, self.plain_calls.clone())
+        Endpoint::new(plain_stream, self.plain_calls.clone(), self.body_timeout)
     }
 
     /// Stops: long-running tools publish that they were cancelled, and end.

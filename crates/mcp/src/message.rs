@@ -9,9 +9,6 @@ use serde_json::{Map, Value};
 use crate::BoxError;
 use crate::refusal::Refusal;
 
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// One JSON-RPC message of a client, of which the frame has been checked: a
 /// request, or a notification if it has no id.
 #[derive(Debug, PartialEq, Serialize)]
@@ -30,8 +27,12 @@ impl Message {
     /// The largest body that is read, in bytes.
     pub(crate) const MAX_BODY: usize = 1 << 20;
 
-    /// Reads the message that a POST carries.
-    pub(crate) async fn receive<B>(headers: &HeaderMap, body: B) -> Result<Self, Refusal>
+    /// Reads the message that a POST carries, if all of it comes before the timeout.
+    pub(crate) async fn receive<B>(
+        headers: &HeaderMap,
+        body: B,
+        timeout: Duration,
+    ) -> Result<Self, Refusal>
     where
         B: http_body::Body<Error: Into<BoxError>>,
     {
@@ -41,7 +42,7 @@ impl Message {
                 "Content-Type must be application/json",
             ));
         }
-        Self::read(&collect(body).await?)
+        Self::read(&collect(body, timeout).await?)
     }
 
     /// Reads a message, or says what is wrong with its frame.
@@ -143,7 +144,7 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Reads `body` whole, unless it is too large; a declared length is judged before reading.
-async fn collect<B>(body: B) -> Result<Bytes, Refusal>
+async fn collect<B>(body: B, timeout: Duration) -> Result<Bytes, Refusal>
 where
     B: http_body::Body<Error: Into<BoxError>>,
 {
@@ -157,7 +158,7 @@ where
         return Err(too_large());
     }
     let whole = Limited::new(body, Message::MAX_BODY).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, whole).await {
+    match tokio::time::timeout(timeout, whole).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(Refusal::http(
@@ -166,7 +167,7 @@ where
         )),
         Err(_) => Err(Refusal::http(
             StatusCode::REQUEST_TIMEOUT,
-            format!("the body took longer than {} s", BODY_TIMEOUT.as_secs()),
+            format!("the body took longer than {} s", timeout.as_secs()),
         )),
     }
 }

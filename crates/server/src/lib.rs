@@ -13,7 +13,7 @@ mod open_files;
 mod server;
 
 pub use config::{
-    Clients, Config, ConfigError, DataDir, Durability, Flag, LogFormat, Logging, Retention,
+    Clients, Config, ConfigError, DataDir, Durability, Flag, Http, LogFormat, Logging, Retention,
     Shutdown, Stream, Tasks,
 };
 pub use server::{Server, StartError};

@@ -161,6 +161,7 @@ impl Server {
                     allowed_hosts: config.allowed_hosts,
                     origins: config.allowed_origins,
                 },
+                body_timeout: config.http.body_timeout,
                 stream: StreamConfig {
                     heartbeat: config.stream.heartbeat,
                     retry: (config.stream.retry_min, config.stream.retry_max),
@@ -169,13 +170,18 @@ impl Server {
             },
             stop.clone(),
         );
-        let mcp = Mcp::new(McpConfig { base_url: url }, hub.clone());
+        let mcp_config = McpConfig {
+            base_url: url,
+            body_timeout: config.http.body_timeout,
+        };
+        let mcp = Mcp::new(mcp_config, hub.clone());
         let endpoint = notification_http::Mcp {
             service: mcp.endpoint(notification_http::plain_stream(http.clone())),
             refusal: notification_mcp::refusal,
         };
         let router = notification_http::router(http, endpoint);
         let serve_config = ServeConfig {
+            head_timeout: config.http.head_timeout,
             peer_timeout: config.stream.peer_timeout,
             send_buffer: config.stream.send_buffer_bytes as usize,
             heartbeat: config.stream.heartbeat,

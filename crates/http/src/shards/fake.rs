@@ -173,6 +173,7 @@ pub(super) fn http(hub: &Hub) -> Http {
         capacity: Capacity::of_files(None),
         base_url: "http://localhost".to_owned(),
         authorization_servers: Vec::new(),
+        body_timeout: Duration::from_secs(30),
         stream: StreamConfig {
             heartbeat: HEARTBEAT,
             retry,

@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -34,6 +35,7 @@ impl Server {
         let hub = Hub::open(log, HubConfig::default()).await.unwrap();
         let config = McpConfig {
             base_url: "http://127.0.0.1:8005".to_owned(),
+            body_timeout: Duration::from_secs(30),
         };
         let mcp = Mcp::new(&config);
         Self { hub, mcp }

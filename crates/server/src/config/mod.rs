@@ -38,6 +38,7 @@ pub struct Config {
     pub allowed_origins: Origins,
     pub logging: Logging,
     pub retention: Retention,
+    pub http: Http,
     pub stream: Stream,
     pub clients: Clients,
     pub tasks: Tasks,
@@ -63,6 +64,22 @@ pub struct Retention {
     pub max_events: Option<u64>,
     #[serde(deserialize_with = "value::bound")]
     pub max_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Http {
+    #[serde(
+        rename = "head_timeout_seconds",
+        deserialize_with = "value::seconds::<1, 3600, _>"
+    )]
+    pub head_timeout: Duration,
+    #[serde(
+        rename = "body_timeout_seconds",
+        deserialize_with = "value::seconds::<1, 3600, _>"
+    )]
+    pub body_timeout: Duration,
 }
 
 #[derive(Clone, Debug, Deserialize)]
