@@ -36,6 +36,8 @@ pub struct ServeConfig {
     /// How long a peer may fail to confirm what it was sent before the
     /// connection is given up. Not how long it may not read.
     pub peer_timeout: Duration,
+    /// How long a peer may take nothing of an answer that is no stream.
+    pub answer_timeout: Duration,
     /// How much the kernel holds for a peer that does not read, in bytes.
     pub send_buffer: usize,
     /// After how long a silence a stream gets a comment.
@@ -238,8 +240,9 @@ impl Sockets {
             }
         });
         let mut watch = PeerWatch::new(self.config.peer_timeout);
-        let connection = protocol(self.config.head_timeout)
-            .serve_connection(TokioIo::new(WireIo::new(Arc::clone(&wire))), service);
+        let io = WireIo::new(Arc::clone(&wire), self.config.answer_timeout);
+        let connection =
+            protocol(self.config.head_timeout).serve_connection(TokioIo::new(io), service);
         let mut connection = std::pin::pin!(connection);
         let mut looks = tokio::time::interval(watch.interval());
         let mut is_stopping = false;
@@ -297,6 +300,7 @@ mod tests {
         ServeConfig {
             head_timeout: Duration::from_secs(10),
             peer_timeout: Duration::from_secs(1),
+            answer_timeout: Duration::from_secs(30),
             send_buffer: 32 << 10,
             heartbeat: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(1),

@@ -189,9 +189,13 @@ fn body(stream: Opened, wire: Option<Arc<Wire>>, heartbeat: Duration) -> Body {
         speech: stream.speech,
         subscription: stream.subscription,
         heartbeat: Heartbeat::new(heartbeat),
-        confirmation: BufferedConfirmation::new(wire),
+        confirmation: BufferedConfirmation::new(wire.clone()),
+        wire,
         ended: false,
     };
+    if let Some(wire) = &writer.wire {
+        wire.carries_stream(true);
+    }
     let chunks = stream::unfold(writer, async |mut writer| {
         let chunk = writer.next().await?;
         Some((Ok::<_, std::convert::Infallible>(chunk), writer))
@@ -207,6 +211,7 @@ struct Writer {
     subscription: Subscription,
     heartbeat: Heartbeat,
     confirmation: BufferedConfirmation,
+    wire: Option<Arc<Wire>>,
     ended: bool,
 }
 
@@ -290,6 +295,9 @@ impl Drop for Writer {
             && let Some(reached) = self.confirmation.last_look()
         {
             self.subscription.confirm(reached);
+        }
+        if let Some(wire) = &self.wire {
+            wire.carries_stream(false);
         }
     }
 }

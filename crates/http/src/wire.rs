@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use notification_hub::Peer;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
 
 use crate::peer::{AsHandle, Confirmation, Socket};
 
@@ -24,6 +26,8 @@ pub(crate) struct Wire<S = TcpStream> {
     flushes: AtomicU64,
     /// Our end of it was closed, which counts as a byte that is sent.
     ended: AtomicBool,
+    /// What is being written is a stream.
+    is_stream: AtomicBool,
 }
 
 /// How far a peer has come with what was written to it, in bytes. The counts
@@ -45,6 +49,7 @@ impl<S: AsHandle> Wire<S> {
             peer,
             flushes: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            is_stream: AtomicBool::new(false),
         }
     }
 
@@ -65,6 +70,12 @@ impl<S: AsHandle> Wire<S> {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             result => result,
         }
+    }
+
+    /// Says whether what is written is a stream, of which the peer may take
+    /// nothing for as long as it likes: what it has not taken is in the log.
+    pub(crate) fn carries_stream(&self, is_stream: bool) {
+        self.is_stream.store(is_stream, Ordering::Relaxed);
     }
 
     /// Whether and when the peer confirms. None where that cannot be asked.
@@ -137,49 +148,85 @@ impl<S: AsHandle + Debug + Send + Sync> Peer for Wire<S> {
 
 /// The one end of a [`Wire`] that reads and writes. The connection ends with
 /// it, even if others still hold the wire.
+///
+/// Writing fails once a peer has neither taken anything of an answer nor sent
+/// anything for a while: what of an answer is not written is in memory. Peers
+/// that publish lines may well send all they have before they read.
 #[derive(Debug)]
-pub(crate) struct WireIo(Arc<Wire>);
+pub(crate) struct WireIo {
+    wire: Arc<Wire>,
+    answer_timeout: Duration,
+    /// Runs while there is something to write that the kernel does not take.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
 
 impl WireIo {
     /// A wire has one of these: tokio wakes one reader and one writer.
-    pub(crate) fn new(wire: Arc<Wire>) -> Self {
-        Self(wire)
+    pub(crate) fn new(wire: Arc<Wire>, answer_timeout: Duration) -> Self {
+        Self {
+            wire,
+            answer_timeout,
+            stalled: None,
+        }
     }
 
-    fn poll_write_with(
-        &self,
+    fn poll_write_in_time(
+        &mut self,
         cx: &mut Context<'_>,
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let stream = &self.0.stream;
-        loop {
-            ready!(stream.poll_write_ready(cx))?;
-            match write(stream) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
+        let written = poll_write_with(&self.wire.stream, cx, write);
+        if written.is_ready() || self.wire.is_stream.load(Ordering::Relaxed) {
+            self.stalled = None;
+            return written;
+        }
+        let timeout = self.answer_timeout;
+        let timer = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        ready!(timer.as_mut().poll(cx));
+        let detail = "the peer takes nothing of its answer";
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, detail)))
+    }
+}
+
+fn poll_write_with(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    write: impl Fn(&TcpStream) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        match write(stream) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Poll::Ready(result),
         }
     }
 }
 
 impl Drop for WireIo {
     fn drop(&mut self) {
-        self.0.abort();
+        self.wire.abort();
     }
 }
 
 impl AsyncRead for WireIo {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let stream = &self.0.stream;
         loop {
-            ready!(stream.poll_read_ready(cx))?;
-            match stream.try_read_buf(buffer) {
+            ready!(self.wire.stream.poll_read_ready(cx))?;
+            match self.wire.stream.try_read_buf(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result.map(drop)),
+                result => {
+                    let again = Instant::now() + self.answer_timeout;
+                    if let Some(timer) = &mut self.stalled {
+                        timer.as_mut().reset(again);
+                    }
+                    return Poll::Ready(result.map(drop));
+                }
             }
         }
     }
@@ -187,19 +234,19 @@ impl AsyncRead for WireIo {
 
 impl AsyncWrite for WireIo {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write(bytes))
+        self.poll_write_in_time(cx, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write_vectored(slices))
+        self.poll_write_in_time(cx, |stream| stream.try_write_vectored(slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -208,12 +255,12 @@ impl AsyncWrite for WireIo {
 
     /// What is written is the kernel's.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.flushes.fetch_add(1, Ordering::Relaxed);
+        self.wire.flushes.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.end())
+        Poll::Ready(self.wire.end())
     }
 }
 
@@ -228,6 +275,16 @@ mod tests {
     /// ours takes, so that something is left over if the peer does not read.
     const SEND_BUFFER: usize = 64 << 10;
     const RECEIVE_BUFFER: u32 = 4 << 10;
+    const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
+
+    /// Writes until that fails.
+    async fn write_on(io: &mut (impl AsyncWrite + Unpin)) -> io::ErrorKind {
+        loop {
+            if let Err(error) = io.write_all(&[b'.'; 4096]).await {
+                return error.kind();
+            }
+        }
+    }
 
     async fn connected() -> (Arc<Wire>, WireIo, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -240,7 +297,8 @@ mod tests {
             .set_send_buffer_size(SEND_BUFFER)
             .unwrap();
         let wire = Arc::new(Wire::new(stream, peer));
-        (Arc::clone(&wire), WireIo::new(wire), client.unwrap())
+        let io = WireIo::new(Arc::clone(&wire), ANSWER_TIMEOUT);
+        (wire, io, client.unwrap())
     }
 
     #[tokio::test]
@@ -289,6 +347,45 @@ mod tests {
         drop(io);
         assert_eq!(client.read(&mut [0; 4]).await.unwrap(), 0);
         drop(wire);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_of_an_answer_is_given_up() {
+        let (wire, mut io, mut client) = connected().await;
+        wire.carries_stream(true);
+        let patience = tokio::time::timeout(3 * ANSWER_TIMEOUT, write_on(&mut io));
+        assert!(patience.await.is_err(), "of a stream it need not take any");
+        wire.carries_stream(false);
+        assert_eq!(write_on(&mut io).await, io::ErrorKind::TimedOut);
+        drop(io);
+        let mut taken = Vec::new();
+        let _ = client.read_to_end(&mut taken).await;
+        assert!(taken.len() > SEND_BUFFER / 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_still_sends_is_not_given_up() {
+        let (_wire, io, mut client) = connected().await;
+        // The clock does not wait for the kernel.
+        client.set_nodelay(true).unwrap();
+        let (mut reader, mut writer) = tokio::io::split(io);
+        let (stop, mut stopped) = tokio::sync::oneshot::channel();
+        let sending = async {
+            for _ in 0..20 {
+                client.write_all(b"line\n").await.unwrap();
+                tokio::time::sleep(ANSWER_TIMEOUT / 5).await;
+            }
+            stop.send(()).unwrap();
+        };
+        let reading = async { while reader.read(&mut [0; 16]).await.is_ok_and(|n| n > 0) {} };
+        let writing = async {
+            assert_eq!(write_on(&mut writer).await, io::ErrorKind::TimedOut);
+            stopped.try_recv().expect("not before it fell silent");
+        };
+        tokio::select! {
+            ((), ()) = async { tokio::join!(sending, writing) } => {}
+            () = reading => panic!("the peer did not hang up"),
+        }
     }
 
     #[cfg(target_os = "linux")]

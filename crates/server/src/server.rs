@@ -183,6 +183,7 @@ impl Server {
         let serve_config = ServeConfig {
             head_timeout: config.http.head_timeout,
             peer_timeout: config.stream.peer_timeout,
+            answer_timeout: config.http.answer_timeout,
             send_buffer: config.stream.send_buffer_bytes as usize,
             heartbeat: config.stream.heartbeat,
             drain_timeout: config.shutdown.drain,

@@ -80,6 +80,11 @@ pub struct Http {
         deserialize_with = "value::seconds::<1, 3600, _>"
     )]
     pub body_timeout: Duration,
+    #[serde(
+        rename = "answer_timeout_seconds",
+        deserialize_with = "value::seconds::<1, 3600, _>"
+    )]
+    pub answer_timeout: Duration,
 }
 
 #[derive(Clone, Debug, Deserialize)]
