@@ -40,3 +40,31 @@ pub use body::{Body, BoxError};
 pub use endpoint::Endpoint;
 pub use mcp::{Mcp, McpConfig};
 pub use refusal::refusal;
+
+/// What the targets in `fuzz/` call.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    use bytes::Bytes;
+    use serde_json::Value;
+
+    use crate::handler;
+    use crate::message::Message;
+
+    /// Panics if the reader of messages panics, or takes one that it does not
+    /// take for the same when it has been written, or refuses it with something
+    /// else than a JSON-RPC error.
+    pub fn message(json: &[u8]) {
+        match Message::read(json) {
+            Ok(message) => {
+                let again = Message::read(&message.to_json()).expect("what is written is taken");
+                assert_eq!(again, message);
+                let _ = handler::misfit(&message.method, &message.params);
+            }
+            Err(refusal) => {
+                let body = refusal.into_response::<Bytes>().into_body();
+                let error: Value = serde_json::from_slice(&body).expect("JSON");
+                assert!(error["jsonrpc"] == "2.0" && error["error"]["code"].is_i64());
+            }
+        }
+    }
+}
