@@ -270,6 +270,8 @@ pub enum NewKeyError {
 pub(crate) struct Keys {
     secret: ServerSecret,
     by_id: RwLock<HashMap<Arc<str>, Arc<Entry>>>,
+    /// The one that the operator made up, whose text has no form of ours.
+    of_operator: RwLock<Option<Arc<Entry>>>,
 }
 
 #[derive(Debug)]
@@ -287,12 +289,39 @@ impl Keys {
         Self {
             secret,
             by_id: RwLock::default(),
+            of_operator: RwLock::default(),
         }
     }
 
-    /// Whether a bearer token is meant to be a key.
-    pub(crate) fn looks_like_one(text: &str) -> bool {
-        text.starts_with(PREFIX)
+    /// Whoever comes with this text is an administrator from now on, and nobody
+    /// with another that was set before.
+    pub(crate) fn set_admin_key(&self, text: Option<&str>) {
+        let entry = text.map(|text| {
+            let digest = self.secret.digest(text);
+            let key = ApiKey {
+                // Another text is another key.
+                id: format!("operator-{}", &digest.to_hex()[..8]).into(),
+                of: NewKey {
+                    name: "operator".to_owned(),
+                    grants: Grants::all(),
+                    client: None,
+                    groups: None,
+                    events_per_hour: None,
+                    expires_at: None,
+                },
+                created_at: Timestamp::from_millis(0),
+                created_by: "operator".to_owned(),
+                revoked_at: None,
+                last_used_at: None,
+                digest,
+            };
+            Arc::new(Entry::new(key))
+        });
+        *self.of_operator.write().expect("no holder panics") = entry;
+    }
+
+    fn of_operator(&self) -> Option<Arc<Entry>> {
+        self.of_operator.read().expect("no holder panics").clone()
     }
 
     /// Who comes with this key.
@@ -302,7 +331,10 @@ impl Keys {
         now: Timestamp,
     ) -> Result<Arc<Principal>, KeyError> {
         let digest = self.secret.digest(text);
-        let entry = id_of(text).and_then(|id| self.get(id));
+        let entry = match id_of(text) {
+            Some(id) => self.by_id(id),
+            None => self.of_operator(),
+        };
         let entry = entry.ok_or(KeyError::Unknown)?;
         if !entry.key.digest.is(&digest) {
             return Err(KeyError::Unknown);
@@ -350,24 +382,18 @@ impl Keys {
 
     /// The key is as it is here from now on.
     pub(crate) fn put(&self, key: ApiKey) {
-        let entry = Entry {
-            principal: Arc::new(key.principal()),
-            last_used: AtomicI64::new(key.last_used_at.map_or(0, Timestamp::as_millis)),
-            is_stale: AtomicBool::new(false),
-            key,
-        };
+        let entry = Entry::new(key);
         let mut keys = self.by_id.write().expect("no holder panics");
         keys.insert(entry.key.id.clone(), Arc::new(entry));
     }
 
     /// The key as it will be when it is revoked; none if there is none, or it is already.
     pub(crate) fn revoked(&self, id: &str, now: Timestamp) -> Option<ApiKey> {
-        let entry = self.get(id)?;
-        let revoked_at = Some(now);
-        let mut key = entry.shown();
-        (key.revoked_at.is_none()).then(|| {
-            key.revoked_at = revoked_at;
-            key
+        let key = self.by_id(id)?.shown();
+        let is_live = key.revoked_at.is_none();
+        is_live.then_some(ApiKey {
+            revoked_at: Some(now),
+            ..key
         })
     }
 
@@ -379,7 +405,7 @@ impl Keys {
     }
 
     pub(crate) fn are_there_any(&self) -> bool {
-        !self.read().is_empty()
+        !self.read().is_empty() || self.of_operator().is_some()
     }
 
     /// Those that were used since this was last asked.
@@ -392,6 +418,11 @@ impl Keys {
     }
 
     fn get(&self, id: &str) -> Option<Arc<Entry>> {
+        let of_operator = || self.of_operator().filter(|entry| *entry.key.id == *id);
+        self.by_id(id).or_else(of_operator)
+    }
+
+    fn by_id(&self, id: &str) -> Option<Arc<Entry>> {
         self.read().get(id).cloned()
     }
 
@@ -401,6 +432,15 @@ impl Keys {
 }
 
 impl Entry {
+    fn new(key: ApiKey) -> Self {
+        Self {
+            principal: Arc::new(key.principal()),
+            last_used: AtomicI64::new(key.last_used_at.map_or(0, Timestamp::as_millis)),
+            is_stale: AtomicBool::new(false),
+            key,
+        }
+    }
+
     /// To the minute, so that a key that is used all the time is not written all the time.
     fn used(&self, now: Timestamp) {
         const MINUTE: i64 = 60_000;
@@ -498,6 +538,24 @@ mod tests {
         assert_eq!(keys.check(&key.id, at(5)), Err(KeyError::Revoked));
         assert!(keys.revoked(&key.id, at(6)).is_none());
         assert!(keys.are_there_any());
+    }
+
+    #[test]
+    fn the_operator_makes_up_a_key() {
+        let keys = keys();
+        let text = "correct-horse-battery-staple-correct";
+        keys.set_admin_key(Some(text));
+        let principal = keys.authenticate(text, at(1)).unwrap();
+        assert_eq!(&*principal.name, "key:operator");
+        let Credential::Key(id) = &principal.credential else {
+            panic!("{principal:?}");
+        };
+        assert_eq!(keys.check(id, at(1)), Ok(()));
+        assert!(keys.authenticate("another", at(1)).is_err());
+        keys.set_admin_key(Some("another-horse-battery-staple-correct"));
+        assert!(keys.authenticate(text, at(1)).is_err());
+        assert_eq!(keys.check(id, at(1)), Err(KeyError::Unknown));
+        assert!(keys.take_used().is_empty());
     }
 
     #[test]

@@ -10,9 +10,13 @@ pub(crate) fn banner(server: &Server) -> String {
         Some(dir) => format!("{} (durability {durability})", dir.display()),
         None => "in memory only; it ends with this process".to_owned(),
     };
-    let access = match address.ip().is_loopback() {
-        true => "open to everyone on this machine".to_owned(),
-        false => format!(
+    let access = match (server.is_open(), address.ip().is_loopback()) {
+        (false, _) => "for those who say who they are, with a key or a token".to_owned(),
+        (true, true) => {
+            "open to everyone on this machine, who is the principal `local` with every grant"
+                .to_owned()
+        }
+        (true, false) => format!(
             "!!! EVERYONE WHO CAN REACH {address} CAN READ AND PUBLISH EVERYTHING \
              (--insecure-no-auth) !!!"
         ),

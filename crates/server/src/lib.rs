@@ -8,12 +8,18 @@
 //! Start reading at [`Server::start`]: it is the whole server on one page.
 //! Command line, signals and logging belong to the binary (`main.rs`, `cli.rs`).
 
+mod access;
 mod config;
+mod keys;
 mod open_files;
+mod reload;
 mod server;
 
+pub use access::SecretError;
 pub use config::{
-    Clients, Config, ConfigError, DataDir, Durability, Flag, Http, LogFormat, Logging, Retention,
-    Shutdown, Stream, Tasks,
+    Auth, AuthMode, Clients, Config, ConfigError, DataDir, Durability, Flag, Http, Limits,
+    LogFormat, Logging, Quota, Retention, Shutdown, Stream, Tasks,
 };
+pub use keys::KeyStore;
+pub use reload::Reloader;
 pub use server::{Server, StartError};

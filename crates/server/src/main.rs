@@ -15,7 +15,7 @@ use notification_server::{Config, LogFormat, Server};
 
 use crate::bench::{Bench, BenchArgs};
 use crate::cli::{Cli, Command, ServeArgs};
-use crate::signals::Signals;
+use crate::signals::{Signals, Wish};
 
 /// Gives memory back to the system after a burst, which glibc's allocator does
 /// not, and costs less for many small allocations on several threads.
@@ -44,20 +44,28 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
-    let config = Config::load(args.config.as_deref(), std::env::vars_os(), args.flags())?;
+    let load = || Config::load(args.config.as_deref(), std::env::vars_os(), args.flags());
+    let config = load()?;
     logging::start(&config.logging);
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let server = Server::start(config).await?;
     announce(&server)?;
+    let reloader = server.reloader();
+    let asked_to_end = async move {
+        while signals.next().await == Wish::Reload {
+            let reloaded = load().map_err(anyhow::Error::from);
+            if let Err(error) = reloaded.and_then(|config| Ok(reloader.apply(&config)?)) {
+                tracing::error!("settings not reloaded, nothing has changed: {error:#}");
+            }
+        }
+        tokio::spawn(async move {
+            while signals.next().await == Wish::Reload {}
+            tracing::warn!("stopped at once, because it was asked twice");
+            std::process::exit(INTERRUPTED);
+        });
+    };
     server
-        .run(async move {
-            signals.end().await;
-            tokio::spawn(async move {
-                signals.end().await;
-                tracing::warn!("stopped at once, because it was asked twice");
-                std::process::exit(INTERRUPTED);
-            });
-        })
+        .run(asked_to_end)
         .await
         .context("cannot start a thread")
 }
@@ -72,7 +80,7 @@ fn bench(args: &BenchArgs) -> anyhow::Result<()> {
 
 fn announce(server: &Server) -> anyhow::Result<()> {
     let address = server.address();
-    if !address.ip().is_loopback() {
+    if server.is_open() && !address.ip().is_loopback() {
         tracing::warn!(%address, "no authentication: everyone who can reach this address can read and publish everything");
     }
     tracing::info!(%address, url = server.url(), data_dir = ?server.data_dir(), max_streams = ?server.max_streams(), "listening");

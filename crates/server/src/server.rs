@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcetera::BaseStrategy;
-use notification_http::{Capacity, GuardConfig, Http, HttpConfig, ServeConfig, StreamConfig};
+use notification_access::Access;
+use notification_http::{Capacity, Http, HttpConfig, ServeConfig, StreamConfig};
 use notification_hub::{ClientsConfig, Hub, HubConfig};
 use notification_log::{EventLog, LogError, MemoryLog, OpenError, Retention, SqliteLog, Sync};
 use notification_mcp::{Mcp, McpConfig};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, DataDir, Durability, open_files};
+use crate::access::{SecretError, access};
+use crate::reload::settings;
+use crate::{AuthMode, Config, DataDir, Durability, Reloader, open_files};
 
 /// A server that listens, and answers once it [runs](Self::run).
 #[derive(Debug)]
@@ -23,18 +26,39 @@ pub struct Server {
     address: SocketAddr,
     url: String,
     hub: Hub,
+    http: Http,
+    stop: CancellationToken,
     capacity: Capacity,
 }
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// It would be open to others than this machine.
+    /// It would be open to others than this machine, or to nobody.
     #[error(
-        "{0} can be reached by others than this machine, and there is no authentication yet; \
-         bind to 127.0.0.1, or say --insecure-no-auth if everyone who can reach it may use it"
+        "{0} can be reached by others than this machine, and nobody could say who they are: there \
+         is no key yet. Create the first with `notification-server key create --name admin \
+         --allow admin` (and the same --data-dir or --config), or set auth.admin_key_file or \
+         [auth.jwt]; or bind to 127.0.0.1; or say --insecure-no-auth if everyone who can reach it \
+         may use it"
     )]
     Exposed(SocketAddr),
+    /// Everybody has to say who they are, and nobody can.
+    #[error(
+        "auth.mode is \"required\", and nobody could say who they are: there is no key yet. Create \
+         the first with `notification-server key create --name admin --allow admin` (and the same \
+         --data-dir or --config), or set auth.admin_key_file or [auth.jwt]"
+    )]
+    NoKeys,
+    /// Its log is in memory, and so would its keys be.
+    #[error(
+        "a server whose log is in memory keeps no keys; create them while it runs, with --server, \
+         or set auth.admin_key_file"
+    )]
+    NoKeptKeys,
+    /// A secret cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The platform has no place for application state.
     #[error("this platform has no place for application state; choose one with --data-dir")]
     NoDataDir,
@@ -60,16 +84,11 @@ pub enum StartError {
 impl Server {
     /// Opens the log and listens. Nothing is answered yet.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        if !config.bind.ip().is_loopback() && !config.insecure_no_auth {
-            return Err(StartError::Exposed(config.bind));
-        }
         let listen = |source| StartError::Listen {
             address: config.bind,
             source,
         };
         let files = open_files::raise_limit().map_err(StartError::OpenFiles)?;
-        let listener = bind(config.bind).map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
         let data_dir = data_dir(&config)?;
         let log = open_log(data_dir.as_deref(), config.durability)?;
         let retention = Retention {
@@ -87,17 +106,39 @@ impl Server {
             leave_after: config.clients.leave_after,
             task_stalled_after: config.tasks.stalled_after,
             task_forget_after: config.tasks.forget_after,
+            access: Arc::new(access(&config, data_dir.as_deref())?),
             ..HubConfig::default()
         };
         let hub = Hub::open(log, hub_config).await?;
+        if is_open(&config, hub.access())? {
+            hub.access().open();
+        }
+        let listener = bind(config.bind).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let url = config.public_url.clone().unwrap_or_else(|| url(address));
+        let capacity = Capacity::of_files(files);
+        let stop = CancellationToken::new();
+        let http_config = HttpConfig {
+            base_url: url.clone(),
+            authorization_servers: config.auth.authorization_servers.clone(),
+            body_timeout: config.http.body_timeout,
+            stream: StreamConfig {
+                heartbeat: config.stream.heartbeat,
+                retry: (config.stream.retry_min, config.stream.retry_max),
+            },
+            capacity: capacity.clone(),
+        };
+        let settings = settings(&config, address.ip().is_loopback());
         Ok(Self {
-            url: config.public_url.clone().unwrap_or_else(|| url(address)),
+            http: Http::new(hub.clone(), http_config, settings, stop.clone()),
+            url,
+            stop,
             config,
             data_dir,
             listener,
             address,
             hub,
-            capacity: Capacity::of_files(files),
+            capacity,
         })
     }
 
@@ -128,6 +169,21 @@ impl Server {
         &self.config
     }
 
+    /// Whether whoever says nothing may do everything.
+    pub fn is_open(&self) -> bool {
+        self.hub.access().is_open()
+    }
+
+    /// What changes settings while it runs.
+    pub fn reloader(&self) -> Reloader {
+        Reloader {
+            hub: self.hub.clone(),
+            http: self.http.clone(),
+            is_loopback: self.address.ip().is_loopback(),
+            started_with: Box::new(self.config.clone()),
+        }
+    }
+
     /// The hub, for a program that embeds the server, to publish and subscribe directly.
     pub fn hub(&self) -> &Hub {
         &self.hub
@@ -145,36 +201,17 @@ impl Server {
         let Self {
             config,
             listener,
-            address,
             url,
             hub,
+            http,
+            stop,
             capacity,
             ..
         } = self;
-        let stop = CancellationToken::new();
-        let http = Http::new(
-            hub.clone(),
-            HttpConfig {
-                base_url: url.clone(),
-                guard: GuardConfig {
-                    loopback_only: address.ip().is_loopback(),
-                    allowed_hosts: config.allowed_hosts,
-                    origins: config.allowed_origins,
-                },
-                body_timeout: config.http.body_timeout,
-                stream: StreamConfig {
-                    heartbeat: config.stream.heartbeat,
-                    retry: (config.stream.retry_min, config.stream.retry_max),
-                },
-                capacity: capacity.clone(),
-            },
-            stop.clone(),
-        );
-        let mcp_config = McpConfig {
+        let mcp = Mcp::new(&McpConfig {
             base_url: url,
             body_timeout: config.http.body_timeout,
-        };
-        let mcp = Mcp::new(mcp_config, hub.clone());
+        });
         let endpoint = notification_http::Mcp {
             service: mcp.endpoint(notification_http::plain_stream(http.clone())),
             refusal: notification_mcp::refusal,
@@ -212,6 +249,20 @@ impl Server {
     }
 }
 
+/// Whether whoever says nothing may do everything. Fails if nobody could say who
+/// they are, and has to.
+fn is_open(config: &Config, access: &Access) -> Result<bool, StartError> {
+    let can_say = access.has_keys();
+    let is_loopback = config.bind.ip().is_loopback();
+    match config.auth.mode {
+        _ if config.insecure_no_auth => Ok(true),
+        _ if can_say => Ok(false),
+        AuthMode::Required => Err(StartError::NoKeys),
+        AuthMode::Auto if is_loopback => Ok(true),
+        AuthMode::Auto => Err(StartError::Exposed(config.bind)),
+    }
+}
+
 /// How long everything but draining connections may take when the server
 /// stops: committing what was taken, and closing the log.
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);
@@ -232,7 +283,7 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-fn data_dir(config: &Config) -> Result<Option<PathBuf>, StartError> {
+pub(crate) fn data_dir(config: &Config) -> Result<Option<PathBuf>, StartError> {
     if config.durability == Durability::Memory {
         return Ok(None);
     }
@@ -247,7 +298,7 @@ fn data_dir(config: &Config) -> Result<Option<PathBuf>, StartError> {
     }
 }
 
-fn open_log(
+pub(crate) fn open_log(
     data_dir: Option<&Path>,
     durability: Durability,
 ) -> Result<Arc<dyn EventLog>, OpenError> {

@@ -1,12 +1,26 @@
 use std::io;
+#[cfg(unix)]
+use std::io::IsTerminal;
 
 /// Signals that concern the whole process.
 #[cfg(unix)]
 pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
-    /// The terminal was closed.
+    /// The terminal was closed, or, where there is none, somebody wants the
+    /// settings to be read again, as is the custom of services.
     hang_up: tokio::signal::unix::Signal,
+    has_terminal: bool,
+}
+
+/// What somebody wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// The process to end.
+    End,
+    /// The settings to be read again.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there is no such signal"))]
+    Reload,
 }
 
 #[cfg(unix)]
@@ -21,15 +35,19 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            has_terminal: std::io::stdin().is_terminal(),
         })
     }
 
-    /// Waits for somebody to ask the process to end.
-    pub(crate) async fn end(&mut self) {
+    /// Waits for somebody to want something.
+    pub(crate) async fn next(&mut self) -> Wish {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hang_up.recv() => {}
+            _ = self.terminate.recv() => Wish::End,
+            _ = self.interrupt.recv() => Wish::End,
+            _ = self.hang_up.recv() => match self.has_terminal {
+                true => Wish::End,
+                false => Wish::Reload,
+            },
         }
     }
 }
@@ -44,10 +62,11 @@ impl Signals {
         Ok(Self)
     }
 
-    /// Waits for somebody to ask the process to end.
-    pub(crate) async fn end(&mut self) {
+    /// Waits for somebody to want something.
+    pub(crate) async fn next(&mut self) -> Wish {
         if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
+        Wish::End
     }
 }

@@ -8,16 +8,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notification_http::Origins;
+use notification_http::{IpNet, Origins};
 use notification_hub::Rate;
 use serde::Deserialize;
 
 pub use self::layers::Flag;
 use self::layers::{DEFAULT, Layers};
-pub use self::value::{DataDir, Durability, LogFormat};
+pub use self::value::{AuthMode, DataDir, Durability, LogFormat};
 
 /// Everything that can be set. `default.toml`, beside this file, says what each means.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,
@@ -36,6 +36,10 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     #[serde(deserialize_with = "value::origins")]
     pub allowed_origins: Origins,
+    #[serde(deserialize_with = "value::networks")]
+    pub trusted_proxies: Vec<IpNet>,
+    pub auth: Auth,
+    pub limits: Limits,
     pub logging: Logging,
     pub retention: Retention,
     pub http: Http,
@@ -45,7 +49,41 @@ pub struct Config {
     pub shutdown: Shutdown,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Auth {
+    pub mode: AuthMode,
+    #[serde(deserialize_with = "value::file")]
+    pub admin_key_file: Option<PathBuf>,
+    #[serde(deserialize_with = "value::urls")]
+    pub authorization_servers: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Limits {
+    pub total: Quota,
+    pub principal: Quota,
+    pub address: Quota,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Quota {
+    #[serde(deserialize_with = "value::quota")]
+    pub requests_per_second: Option<u64>,
+    #[serde(deserialize_with = "value::quota")]
+    pub events_per_second: Option<u64>,
+    #[serde(deserialize_with = "value::quota")]
+    pub bytes_per_second: Option<u64>,
+    #[serde(deserialize_with = "value::quota")]
+    pub streams: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Logging {
@@ -54,7 +92,7 @@ pub struct Logging {
     pub level: tracing::Level,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Retention {
@@ -66,7 +104,7 @@ pub struct Retention {
     pub max_bytes: Option<u64>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Http {
@@ -87,7 +125,7 @@ pub struct Http {
     pub answer_timeout: Duration,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Stream {
@@ -117,7 +155,7 @@ pub struct Stream {
     pub max_rate: Option<Rate>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Clients {
@@ -135,7 +173,7 @@ pub struct Clients {
     pub max_unacknowledged: u64,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Tasks {
@@ -151,7 +189,7 @@ pub struct Tasks {
     pub forget_after: Duration,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Shutdown {
@@ -224,6 +262,35 @@ impl Config {
         layers.add_environment(environment)?;
         layers.add_flags(flags)?;
         Self::from_layers(&layers)
+    }
+
+    /// The settings, and sections of them, that differ in `other` and do not
+    /// change while a server runs.
+    pub(crate) fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
+        let auth = |config: &Self| (config.auth.mode, config.auth.authorization_servers.clone());
+        let differ = [
+            ("bind", self.bind != other.bind),
+            ("public_url", self.public_url != other.public_url),
+            ("data_dir", self.data_dir != other.data_dir),
+            ("durability", self.durability != other.durability),
+            (
+                "insecure_no_auth",
+                self.insecure_no_auth != other.insecure_no_auth,
+            ),
+            ("auth", auth(self) != auth(other)),
+            ("logging", self.logging != other.logging),
+            ("retention", self.retention != other.retention),
+            ("http", self.http != other.http),
+            ("stream", self.stream != other.stream),
+            ("clients", self.clients != other.clients),
+            ("tasks", self.tasks != other.tasks),
+            ("shutdown", self.shutdown != other.shutdown),
+        ];
+        differ
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(name, _)| name)
+            .collect()
     }
 
     fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {

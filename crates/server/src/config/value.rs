@@ -1,10 +1,10 @@
 //! How single values are read, each with a sentence on what was expected.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use notification_http::Origins;
+use notification_http::{IpNet, Origins};
 use notification_hub::Rate;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -41,6 +41,54 @@ pub enum LogFormat {
     Text,
     /// For machines: one JSON object a line.
     Json,
+}
+
+/// Who has to say who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// Nobody, where only this machine can reach the server and nothing says otherwise.
+    Auto,
+    /// Everybody.
+    Required,
+}
+
+pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+    let expected = || D::Error::custom("expected addresses or networks such as 10.0.0.0/8");
+    let given = Vec::<String>::deserialize(from).map_err(|_| expected())?;
+    let network = |text: &String| {
+        let one = || text.parse::<IpAddr>().map(IpNet::from);
+        text.parse().or_else(|_| one()).map_err(|_| expected())
+    };
+    given.iter().map(network).collect()
+}
+
+pub(super) fn file<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    parsed(from, "a path", |text| {
+        Some((!text.is_empty()).then(|| text.into()))
+    })
+}
+
+pub(super) fn urls<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let expected = || D::Error::custom("expected URLs such as https://login.example.com");
+    let given = Vec::<String>::deserialize(from).map_err(|_| expected())?;
+    let is_url = |text: &String| {
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"));
+        let rest = rest.filter(|rest| rest.bytes().all(|b| b.is_ascii_graphic()));
+        rest.is_some_and(|rest| is_authority(rest.split('/').next().unwrap_or_default()))
+    };
+    match given.iter().all(is_url) {
+        true => Ok(given),
+        false => Err(expected()),
+    }
+}
+
+/// So much a second, or at once; 0 means no bound.
+pub(super) fn quota<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let quota = integer::<0, { u32::MAX as u64 }, D>(from)?;
+    Ok((quota > 0).then_some(quota))
 }
 
 pub(super) fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {

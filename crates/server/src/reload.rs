@@ -1,0 +1,53 @@
+use std::time::SystemTime;
+
+use notification_event::Timestamp;
+use notification_http::{GuardConfig, Http, Settings};
+use notification_hub::Hub;
+
+use crate::Config;
+use crate::access::{SecretError, admin_key, limits};
+
+/// Changes settings of a server that runs, without closing a stream: limits,
+/// keys in files, hosts, origins and proxies. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Reloader {
+    pub(crate) hub: Hub,
+    pub(crate) http: Http,
+    pub(crate) is_loopback: bool,
+    pub(crate) started_with: Box<Config>,
+}
+
+impl Reloader {
+    /// Everything of `config` that can change while a server runs holds from now
+    /// on; what cannot is named in the log. Streams whose credential is no longer
+    /// good are ended.
+    ///
+    /// # Errors
+    ///
+    /// If a file of secrets cannot be used. Nothing has changed then.
+    pub fn apply(&self, config: &Config) -> Result<(), SecretError> {
+        let admin_key = admin_key(config)?;
+        let access = self.hub.access();
+        access.set_admin_key(admin_key.as_deref());
+        access.set_limits(limits(config));
+        self.http.set(settings(config, self.is_loopback));
+        self.hub.end_lapsed(Timestamp::from(SystemTime::now()));
+        for setting in self.started_with.needs_restart(config) {
+            tracing::warn!(setting, "has changed, which holds after a restart");
+        }
+        tracing::info!("settings reloaded");
+        Ok(())
+    }
+}
+
+/// What the doors are told, and may be told anew.
+pub(crate) fn settings(config: &Config, is_loopback: bool) -> Settings {
+    Settings {
+        guard: GuardConfig {
+            loopback_only: is_loopback,
+            allowed_hosts: config.allowed_hosts.clone(),
+            origins: config.allowed_origins.clone(),
+        },
+        trusted_proxies: config.trusted_proxies.clone(),
+    }
+}
