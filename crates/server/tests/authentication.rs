@@ -1,0 +1,487 @@
+//! Who is let in, with what, and until when: keys, tickets, sessions, and what
+//! becomes of what was opened with them.
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "common/secured.rs"]
+mod secured;
+
+use std::process::Command;
+use std::time::SystemTime;
+
+use common::{BINARY, notification, server};
+use notification_testkit::{EventStream, eventually, request, signal};
+use secured::{ADMIN, Credential, Secured};
+use serde_json::{Value, json};
+
+fn bearer(text: &str) -> Credential {
+    Credential::Bearer(text.to_owned())
+}
+
+/// `seconds` from now, as RFC 3339.
+fn from_now(seconds: u64) -> String {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap();
+    let at = now.as_secs() + seconds;
+    let date = Command::new("date")
+        .args(["-u", "-d", &format!("@{at}"), "+%Y-%m-%dT%H:%M:%SZ"])
+        .output()
+        .unwrap();
+    String::from_utf8(date.stdout).unwrap().trim().to_owned()
+}
+
+/// Runs the server until it ends by itself: whether it did well, and what it said.
+fn run(arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(BINARY).args(arguments).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    (output.status.success(), text)
+}
+
+#[test]
+fn a_server_that_others_reach_does_not_start_without_a_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().to_str().unwrap();
+    let (ok, said) = run(&["--bind", "0.0.0.0:0", "--data-dir", data_dir]);
+    assert!(!ok);
+    assert!(
+        said.contains("key create") && said.contains("--insecure-no-auth"),
+        "{said}"
+    );
+    let mut config = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut config, b"[auth]\nmode = \"required\"\n").unwrap();
+    let config = config.path().to_str().unwrap();
+    let (ok, said) = run(&[
+        "--bind",
+        "127.0.0.1:0",
+        "--data-dir",
+        data_dir,
+        "--config",
+        config,
+    ]);
+    assert!(!ok);
+    assert!(said.contains("key create"), "{said}");
+}
+
+#[test]
+fn on_a_laptop_it_is_open_and_a_wrong_credential_is_still_wrong() {
+    let server = server(&[]);
+    let whoami = server.get("/v1/session").json();
+    assert_eq!(whoami, json!({"principal": "local", "allow": ["admin"]}));
+    let headers = [("Authorization", "Bearer ntf_wrong")];
+    let refused = request(server.address(), "GET", "/v1/events", &headers, "");
+    assert_eq!(refused.status, 401);
+    let challenge = refused.header("www-authenticate").unwrap();
+    assert!(
+        challenge.contains(r#"error="invalid_token""#),
+        "{challenge}"
+    );
+    assert!(!refused.body.contains("ntf_wrong"));
+    for wrong in ["Basic YTpi", "Bearer", "ntf_wrong"] {
+        let headers = [("Authorization", wrong)];
+        let refused = request(server.address(), "GET", "/v1/events", &headers, "");
+        assert_eq!(refused.status, 401, "{wrong}");
+    }
+}
+
+#[test]
+fn a_key_is_shown_once_listed_and_outlives_a_restart() {
+    let mut secured = Secured::start("");
+    let wanted = json!({"name": "ci", "allow": ["publish:ops/**"], "client_id": "robot",
+                        "groups": ["bots"], "events_per_hour": 5});
+    let (id, key) = secured.key(&wanted);
+    let Credential::Bearer(text) = &key else {
+        unreachable!()
+    };
+    let twice = secured.ask(&Secured::admin(), "POST", "/v1/keys", Some(&wanted));
+    assert_eq!(twice.status, 409, "{twice:?}");
+    let event = json!({"type": "notification", "message": "m", "topic": "ops/db"});
+    let published = secured.ask(&key, "POST", "/v1/events", Some(&event));
+    assert_eq!(published.status, 201, "{published:?}");
+    let listed = secured.ask(&Secured::admin(), "GET", "/v1/keys", None);
+    assert!(!listed.body.contains(&text[20..]));
+    let listed = &listed.json()["keys"][0];
+    assert_eq!(
+        (&listed["id"], &listed["created_by"]),
+        (&json!(id), &json!("key:operator"))
+    );
+    for (name, value) in wanted.as_object().unwrap() {
+        assert_eq!(&listed[name], value);
+    }
+    assert!(listed["last_used_at"].is_string());
+
+    secured.server.kill();
+    secured.server.restart();
+    let whoami = secured.ask(&key, "GET", "/v1/session", None).json();
+    assert_eq!(
+        (&whoami["principal"], &whoami["client_id"]),
+        (&json!("key:ci"), &json!("robot"))
+    );
+    // Nothing on the disk gives the key away.
+    for file in std::fs::read_dir(secured.server.data_dir()).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let secret = &text.as_bytes()[20..];
+        assert!(
+            !bytes.windows(secret.len()).any(|w| w == secret),
+            "{path:?}"
+        );
+        let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o077, 0, "{path:?}");
+    }
+    let (_, log) = secured.server.stop();
+    assert!(!log.contains(&text[20..]) && !log.contains(ADMIN));
+}
+
+#[test]
+fn who_published_is_kept_beside_the_event_and_shown_to_publishers() {
+    let secured = Secured::start("");
+    let key = secured.allowed("ci", &["publish:ops/**", "subscribe:**"]);
+    let event = json!({"type": "notification", "message": "m", "topic": "ops/db"});
+    let id = secured.ask(&key, "POST", "/v1/events", Some(&event)).json()["event_id"].clone();
+    let path = format!("/v1/events/{}/receipts", id.as_str().unwrap());
+    let receipts = secured.ask(&key, "GET", &path, None).json();
+    assert_eq!(receipts["published_by"], "key:ci");
+    let read = secured.ask(&key, "GET", "/v1/events", None).body;
+    assert!(!read.contains("key:ci"));
+    let other = secured.allowed("other", &["publish:dev"]);
+    assert_eq!(secured.ask(&other, "GET", &path, None).status, 403);
+}
+
+#[test]
+fn a_revoked_key_is_good_for_nothing_at_once_and_its_streams_say_so() {
+    let secured = Secured::start("");
+    let (id, key) = secured.key(&json!({"name": "a", "allow": ["subscribe:**", "publish:**"]}));
+    let cookie = secured.cookie(&key);
+    let mut streams: Vec<_> = [
+        (&key, "/v1/stream"),
+        (&key, "/mcp"),
+        (&cookie, "/v1/stream"),
+    ]
+    .into_iter()
+    .map(|(credential, path)| secured.open(credential, path).unwrap())
+    .collect();
+    let ticket = secured
+        .ask(&key, "POST", "/v1/tickets", Some(&json!({})))
+        .json();
+    let revoked = secured.ask(&Secured::admin(), "DELETE", &format!("/v1/keys/{id}"), None);
+    assert_eq!(revoked.status, 204);
+    for credential in [&key, &cookie] {
+        let refused = secured.ask(credential, "POST", "/v1/events", Some(&notification("m")));
+        assert_eq!(refused.status, 401, "{refused:?}");
+    }
+    let path = format!("/v1/stream?ticket={}", ticket["ticket"].as_str().unwrap());
+    let refused = EventStream::try_open(secured.server.address(), &path, &[]).unwrap_err();
+    assert_eq!(refused.status, 401);
+    for stream in &mut streams {
+        assert_eq!(stream.next().unwrap().data["status"], "connected");
+        let last = stream.next().unwrap();
+        assert_eq!(last.data["status"], "unauthorized", "{last:?}");
+        assert!(last.data["reason"].as_str().unwrap().contains("revoked"));
+        assert_eq!(stream.next(), None);
+    }
+    assert_eq!(secured.published(), 0);
+    let again = secured.ask(&Secured::admin(), "DELETE", &format!("/v1/keys/{id}"), None);
+    assert_eq!(again.status, 404);
+}
+
+#[test]
+fn a_stream_is_warned_before_its_key_expires_and_then_ends() {
+    let secured = Secured::start("");
+    let wanted = json!({"name": "a", "allow": ["subscribe:**"], "expires_at": from_now(4)});
+    let (_, key) = secured.key(&wanted);
+    let mut stream = secured.open(&key, "/v1/stream").unwrap();
+    let said: Vec<_> = std::iter::from_fn(|| stream.next())
+        .map(|event| event.data["status"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(said, ["connected", "credential_expiring", "unauthorized"]);
+    let refused = secured.open(&key, "/v1/stream").unwrap_err();
+    assert_eq!(refused.status, 401);
+    assert!(refused.body.contains("expired"));
+}
+
+#[test]
+fn a_narrowed_subscription_says_what_is_left() {
+    let secured = Secured::start("");
+    let key = secured.allowed("ops", &["subscribe:ops/**", "publish:**"]);
+    let mut stream = secured.open(&key, "/v1/stream?topic=**").unwrap();
+    assert_eq!(
+        stream.next().unwrap().data["narrowed_to"],
+        json!(["ops/**"])
+    );
+    for topic in ["dev", "ops/db"] {
+        let event = json!({"type": "notification", "message": "m", "topic": topic});
+        secured.ask(&key, "POST", "/v1/events", Some(&event));
+    }
+    assert_eq!(stream.next().unwrap().data["topic"], "ops/db");
+    let page = secured.ask(&key, "GET", "/v1/events", None).json();
+    assert_eq!(page["narrowed_to"], json!(["ops/**"]));
+    assert_eq!(page["events"].as_array().unwrap().len(), 1);
+    let outright = secured.ask(&key, "GET", "/v1/events?topic=dev", None);
+    assert_eq!(
+        (outright.status, &outright.json()["needs"]),
+        (403, &json!("subscribe:dev"))
+    );
+}
+
+#[test]
+fn what_is_for_somebody_reaches_nobody_else_whatever_the_grants() {
+    let secured = Secured::start("");
+    let alice = json!({"name": "alice", "allow": ["subscribe:**"], "client_id": "alice", "groups": ["staff"]});
+    let (_, alice) = secured.key(&alice);
+    let admin = Secured::admin();
+    let mut open = secured.open(&alice, "/v1/stream").unwrap();
+    let mut other = secured
+        .open(&admin, "/v1/stream?client_id=mallory")
+        .unwrap();
+    for audience in [json!({"clients": ["alice"]}), json!({"groups": ["staff"]})] {
+        let event = json!({"type": "notification", "message": "secret", "audience": audience});
+        assert_eq!(
+            secured
+                .ask(&admin, "POST", "/v1/events", Some(&event))
+                .status,
+            201
+        );
+    }
+    secured.ask(&admin, "POST", "/v1/events", Some(&notification("for all")));
+    let messages = |stream: &mut EventStream, count: usize| -> Vec<String> {
+        let events = std::iter::from_fn(|| stream.next()).filter(|e| e.data["type"] != "status");
+        events
+            .take(count)
+            .map(|e| e.data["message"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(messages(&mut open, 3), ["secret", "secret", "for all"]);
+    assert_eq!(messages(&mut other, 1), ["for all"]);
+    // The credential's groups are the truth: without them, it is in none.
+    let groups = secured.ask(&admin, "GET", "/v1/groups", None).json();
+    assert_eq!(groups["groups"], json!([{"group": "staff", "clients": 1}]));
+}
+
+#[test]
+fn a_ticket_opens_one_stream_of_what_it_is_for() {
+    let secured = Secured::start("");
+    let wanted = json!({"name": "a", "allow": ["subscribe:ops/**"], "client_id": "alice"});
+    let (_, key) = secured.key(&wanted);
+    let address = secured.server.address();
+    let issue = |wanted: Value| {
+        let issued = secured.ask(&key, "POST", "/v1/tickets", Some(&wanted));
+        assert_eq!(issued.status, 201, "{issued:?}");
+        let issued = issued.json();
+        (
+            format!("/v1/stream?ticket={}", issued["ticket"].as_str().unwrap()),
+            issued,
+        )
+    };
+    let (path, issued) = issue(json!({"topics": ["**"], "types": ["notification"]}));
+    let left = json!({"topics": ["ops/**"], "types": ["notification"]});
+    assert_eq!(issued["filter"], left);
+    let more = EventStream::try_open(address, &format!("{path}&topic=ops/db"), &[]).unwrap_err();
+    assert_eq!(more.status, 400, "{more:?}");
+    // It was used with that, wrongly as it was.
+    let (path, _) = issue(json!({"topics": ["**"], "types": ["notification"]}));
+    let _stream = EventStream::open(address, &format!("{path}&since=all"), &[]);
+    let connections = secured
+        .ask(&Secured::admin(), "GET", "/v1/connections", None)
+        .json();
+    let connection = &connections["connections"][0];
+    assert_eq!(connection["filter"], left);
+    assert_eq!(
+        (&connection["principal"], &connection["client_id"]),
+        (&json!("key:a"), &json!("alice"))
+    );
+    let replayed = EventStream::try_open(address, &path, &[]).unwrap_err();
+    assert_eq!(replayed.status, 401, "{replayed:?}");
+    // For nothing else, and for nobody else.
+    let (path, _) = issue(json!({}));
+    let ticket = path.rsplit_once('=').unwrap().1.to_owned();
+    for (method, path) in [
+        ("GET", "/v1/events"),
+        ("POST", "/v1/events"),
+        ("HEAD", "/v1/stream"),
+    ] {
+        let answer = request(address, method, &format!("{path}?ticket={ticket}"), &[], "");
+        assert_eq!(answer.status, 401, "{method} {path}: {answer:?}");
+    }
+    let header = [("Authorization", format!("Bearer {ticket}"))];
+    let header = header.each_ref().map(|(n, v)| (*n, v.as_str()));
+    assert_eq!(
+        request(address, "GET", "/v1/events", &header, "").status,
+        401
+    );
+    let beyond = secured.ask(
+        &key,
+        "POST",
+        "/v1/tickets",
+        Some(&json!({"topics": ["dev"]})),
+    );
+    assert_eq!(beyond.status, 403);
+    let unknown = secured.ask(&key, "POST", "/v1/tickets", Some(&json!({"topic": "ops"})));
+    assert_eq!(unknown.status, 422);
+}
+
+#[test]
+fn keys_and_tokens_are_not_taken_from_a_url() {
+    let secured = Secured::start("");
+    for name in ["token", "access_token", "key", "api_key", "Authorization"] {
+        for path in ["/v1/stream", "/mcp", "/v1/events"] {
+            let answer = secured.server.get(&format!("{path}?{name}={ADMIN}"));
+            assert_eq!(answer.status, 400, "{answer:?}");
+            assert!(
+                answer.body.contains("/v1/tickets") && !answer.body.contains(ADMIN),
+                "{answer:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_cookie_of_a_session_is_taken_from_own_pages_only() {
+    let secured = Secured::start("");
+    let cookie = secured.cookie(&secured.allowed("a", &["publish:**", "subscribe:**"]));
+    let Credential::Cookie(pair) = &cookie else {
+        unreachable!()
+    };
+    let own = secured.server.url("");
+    let event = notification("m").to_string();
+    let post = |headers: &[(&str, &str)]| {
+        let headers: Vec<_> = [
+            ("Cookie", pair.as_str()),
+            ("Content-Type", "application/json"),
+        ]
+        .iter()
+        .chain(headers)
+        .copied()
+        .collect();
+        request(
+            secured.server.address(),
+            "POST",
+            "/v1/events",
+            &headers,
+            &event,
+        )
+        .status
+    };
+    for headers in [
+        &[][..],
+        &[("Origin", "http://localhost:1")],
+        &[("Origin", "http://evil.test")],
+        &[("Origin", "null")],
+        &[("Sec-Fetch-Site", "same-site")],
+        &[("Sec-Fetch-Site", "none")],
+        &[("Sec-Fetch-Site", "cross-site"), ("Origin", &own)],
+        &[
+            ("Sec-Fetch-Site", "same-origin"),
+            ("Origin", "http://127.0.0.1:1"),
+        ],
+    ] {
+        assert_eq!(post(headers), 403, "{headers:?}");
+    }
+    assert_eq!(secured.published(), 0);
+    assert_eq!(post(&[("Origin", &own)]), 201);
+    assert_eq!(post(&[("Sec-Fetch-Site", "same-origin")]), 201);
+    // A stream moves a durable client's place, so other pages open none either.
+    let elsewhere = [("Cookie", pair.as_str()), ("Sec-Fetch-Site", "same-site")];
+    let refused = EventStream::try_open(secured.server.address(), "/v1/stream", &elsewhere);
+    assert_eq!(refused.unwrap_err().status, 403);
+    // Ending it ends what was opened in it.
+    let mut stream = secured.open(&cookie, "/v1/stream").unwrap();
+    assert_eq!(
+        secured.ask(&cookie, "DELETE", "/v1/session", None).status,
+        204
+    );
+    assert_eq!(stream.next().unwrap().data["status"], "connected");
+    assert_eq!(stream.next().unwrap().data["status"], "unauthorized");
+    assert_eq!(secured.ask(&cookie, "GET", "/v1/session", None).status, 401);
+}
+
+#[test]
+fn settings_are_read_again_without_closing_a_stream() {
+    let mut secured = Secured::start("");
+    let key = secured.allowed("a", &["subscribe:**", "publish:**"]);
+    let mut stream = secured.open(&key, "/v1/stream").unwrap();
+    let post = || secured.ask(&key, "POST", "/v1/events", Some(&notification("m")));
+    assert_eq!(post().status, 201);
+    secured.configure(
+        "allowed_hosts = [\"events.example.com\"]\n[limits.principal]\nevents_per_second = 1",
+    );
+    signal(secured.server.pid(), libc::SIGHUP);
+    let named = [("Host", "events.example.com")];
+    let named = || request(secured.server.address(), "GET", "/healthz", &named, "").status;
+    eventually("the settings are read", || named() == 200);
+    eventually("the limit holds", || {
+        let limited = post();
+        limited.status == 429 && limited.json()["limit"] == "principal.events_per_second"
+    });
+    // The operator's key is another from now on; broken settings change nothing.
+    secured::write(
+        &secured.admin_key,
+        "another-operators-key-of-more-than-32-characters",
+    );
+    secured.configure("");
+    signal(secured.server.pid(), libc::SIGHUP);
+    let is_refused = || {
+        secured
+            .ask(&Secured::admin(), "GET", "/v1/keys", None)
+            .status
+            == 401
+    };
+    eventually("the former key is refused", is_refused);
+    secured.configure("colour = 1");
+    signal(secured.server.pid(), libc::SIGHUP);
+    let admin = bearer("another-operators-key-of-more-than-32-characters");
+    assert_eq!(secured.ask(&admin, "GET", "/v1/keys", None).status, 200);
+    assert_eq!(stream.next().unwrap().data["status"], "connected");
+    assert_eq!(stream.next().unwrap().data["message"], "m");
+    let (_, log) = secured.server.stop();
+    assert!(log.contains("settings reloaded"), "{log}");
+    assert!(
+        log.contains("not reloaded") && log.contains("colour"),
+        "{log}"
+    );
+}
+
+#[test]
+fn what_was_done_and_refused_is_said_to_administrators() {
+    let mut secured = Secured::start("");
+    let admin = Secured::admin();
+    let (id, key) = secured.key(&json!({"name": "ci", "allow": ["publish:ops"]}));
+    secured.ask(&key, "POST", "/v1/events", Some(&notification("m")));
+    secured.ask(&bearer("wrong"), "GET", "/v1/events", None);
+    secured.ask(&admin, "PUT", "/v1/groups/g/clients/c", None);
+    secured.ask(&admin, "DELETE", &format!("/v1/keys/{id}"), None);
+    let said = || {
+        secured
+            .ask(&admin, "GET", "/v1/events?topic=$audit", None)
+            .json()["events"]
+            .clone()
+    };
+    let names = || -> Vec<String> {
+        let events = said();
+        let events = events.as_array().unwrap().iter();
+        events
+            .map(|e| e["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let expected = [
+        "key.created",
+        "request.refused",
+        "request.refused",
+        "group.joined",
+        "key.revoked",
+    ];
+    eventually("all of it is said", || names() == expected);
+    let said = said();
+    assert_eq!(said[0]["data"]["principal"], "key:operator");
+    assert_eq!(said[0]["data"]["name"], "ci");
+    assert_eq!(said[1]["data"]["principal"], "key:ci");
+    assert_eq!(said[1]["data"]["reason"], "denied");
+    assert_eq!(said[1]["data"]["address"], "127.0.0.1");
+    assert_eq!(said[2]["data"]["reason"], "unauthenticated");
+    let (_, log) = secured.server.stop();
+    let lines = log.lines().filter(|line| line.contains("audit"));
+    assert_eq!(lines.count(), expected.len(), "{log}");
+    for secret in [ADMIN, "wrong"] {
+        assert!(!said.to_string().contains(secret), "{said}");
+    }
+}
