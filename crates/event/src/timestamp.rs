@@ -15,7 +15,8 @@ impl Timestamp {
     /// `milliseconds` after 1970-01-01T00:00:00Z, kept within the years −9999 to 9999.
     pub fn from_millis(milliseconds: i64) -> Self {
         let (min, max) = (jiff::Timestamp::MIN, jiff::Timestamp::MAX);
-        let within = milliseconds.clamp(min.as_millisecond(), max.as_millisecond());
+        // The last second is not there to its end.
+        let within = milliseconds.clamp(min.as_second() * 1_000, max.as_second() * 1_000);
         Self(jiff::Timestamp::from_millisecond(within).expect("clamped to the range"))
     }
 
@@ -100,6 +101,8 @@ mod tests {
     fn arithmetic_stays_in_range() {
         let start = Timestamp::from_millis(i64::MIN);
         assert_eq!(start.before(Duration::MAX), start);
+        let end = Timestamp::from_millis(i64::MAX);
+        assert_eq!(end.after(Duration::MAX), end);
         let later = Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(60));
         assert_eq!(later.before(Duration::from_secs(59)).as_millis(), 1_000);
     }
