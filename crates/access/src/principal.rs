@@ -32,7 +32,7 @@ pub enum Credential {
     Local,
     /// The key with this id.
     Key(Arc<str>),
-    /// A token, verified under these settings.
+    /// A token, by the number that [`Tokens`](crate::Tokens) gave the key that verified it.
     Token(u64),
     /// A session of a browser, begun with another credential.
     Session(Arc<str>, Box<Credential>),

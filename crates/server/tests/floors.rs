@@ -22,7 +22,7 @@ const FLOORS: [(&str, u8); 9] = [
 ];
 
 /// Which crates alone may use an outside crate.
-const HOMES: [(&str, &[&str]); 9] = [
+const HOMES: [(&str, &[&str]); 11] = [
     ("axum", &["notification-http"]),
     ("hyper", &["notification-http"]),
     ("hyper-util", &["notification-http"]),
@@ -30,6 +30,8 @@ const HOMES: [(&str, &[&str]); 9] = [
     ("rmcp", &["notification-mcp"]),
     ("jsonschema", &["notification-mcp"]),
     ("rusqlite", &["notification-log"]),
+    ("jsonwebtoken", &["notification-access"]),
+    ("aws-lc-rs", &["notification-access"]),
     ("clap", &["notification-server", "notification-bench"]),
     ("anyhow", &["notification-server", "notification-bench"]),
 ];
