@@ -99,10 +99,14 @@ impl Tokens {
 
     fn change(&self, make: impl FnOnce(&State) -> State) {
         let mut state = self.state.write().expect("no holder panics");
-        *state = Arc::new(make(&state));
+        let changed = Arc::new(make(&state));
+        let lost_any = state.numbers.iter().any(|n| !changed.numbers.contains(n));
+        *state = changed;
         drop(state);
         // Only to have the memory back: nothing in there is believed without its key.
-        self.verified.clear();
+        if lost_any {
+            self.verified.clear();
+        }
     }
 
     /// Whom a token is about, if it is to be believed at this time.
