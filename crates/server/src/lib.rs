@@ -10,16 +10,20 @@
 
 mod access;
 mod config;
+mod jwks;
 mod keys;
 mod open_files;
 mod reload;
 mod server;
+mod tokens;
 
 pub use access::SecretError;
 pub use config::{
-    Auth, AuthMode, Clients, Config, ConfigError, DataDir, Durability, Flag, Http, Limits,
+    Auth, AuthMode, Clients, Config, ConfigError, DataDir, Durability, Flag, Http, Jwt, Limits,
     LogFormat, Logging, Quota, Retention, Shutdown, Stream, Tasks,
 };
+pub use jwks::{JwksFetcher, JwksSource, JwksUrl, NoRoots};
 pub use keys::KeyStore;
 pub use reload::Reloader;
 pub use server::{Server, StartError};
+pub use tokens::{FileReason, KeySource, TokenFileError};

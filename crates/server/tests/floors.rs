@@ -22,10 +22,13 @@ const FLOORS: [(&str, u8); 9] = [
 ];
 
 /// Which crates alone may use an outside crate.
-const HOMES: [(&str, &[&str]); 11] = [
+const HOMES: [(&str, &[&str]); 13] = [
     ("axum", &["notification-http"]),
-    ("hyper", &["notification-http"]),
-    ("hyper-util", &["notification-http"]),
+    // The server is a client, too: of whoever publishes the keys of tokens.
+    ("hyper", &["notification-http", "notification-server"]),
+    ("hyper-util", &["notification-http", "notification-server"]),
+    ("hyper-rustls", &["notification-server"]),
+    ("rustls", &["notification-server"]),
     ("httparse", &["notification-http"]),
     ("rmcp", &["notification-mcp"]),
     ("jsonschema", &["notification-mcp"]),

@@ -1,5 +1,6 @@
 //! Everything that can be set.
 
+mod jwt;
 mod layers;
 mod value;
 
@@ -12,6 +13,7 @@ use notification_http::{IpNet, Origins};
 use notification_hub::Rate;
 use serde::Deserialize;
 
+pub use self::jwt::Jwt;
 pub use self::layers::Flag;
 use self::layers::{DEFAULT, Layers};
 pub use self::value::{AuthMode, DataDir, Durability, LogFormat};
@@ -46,6 +48,7 @@ pub struct Config {
     pub stream: Stream,
     pub clients: Clients,
     pub tasks: Tasks,
+    pub auth: Auth,
     pub shutdown: Shutdown,
 }
 
@@ -192,6 +195,13 @@ pub struct Tasks {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Auth {
+    pub jwt: Jwt,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Shutdown {
     #[serde(
         rename = "drain_seconds",
@@ -313,6 +323,8 @@ impl Config {
             let detail = "expected at most stream.retry_max_ms";
             return Err(bad_value("stream.retry_min_ms", detail.to_owned()));
         }
+        let checked = config.auth.jwt.check();
+        checked.map_err(|(key, detail)| bad_value(key, detail.to_owned()))?;
         Ok(config)
     }
 }
@@ -387,6 +399,27 @@ mod tests {
         assert_eq!(config.allowed_origins, Origins::Listed(listed.to_vec()));
         assert!(config.insecure_no_auth && config.allowed_hosts.is_empty());
         assert_eq!(config.retention.max_events, None);
+    }
+
+    #[test]
+    fn sections_within_sections_are_read_from_everywhere() {
+        let file = "[auth.jwt]\nissuer = \"i\"\nsecret_file = \"/file\"";
+        let environment = [
+            ("AUTH_JWT_AUDIENCE", "a,b"),
+            ("AUTH_JWT_SECRET_FILE", "/environment"),
+            ("AUTH_JWT_ROLES", "operator = publish:ops/** acknowledge"),
+            ("AUTH_JWT_LEEWAY_SECONDS", "5"),
+        ];
+        let jwt = load(file, &environment, vec![]).unwrap().auth.jwt;
+        assert_eq!(jwt.issuer.as_deref(), Some("i"));
+        assert_eq!(jwt.secret_file.as_deref(), Some(Path::new("/environment")));
+        assert_eq!(jwt.audience, ["a", "b"]);
+        assert_eq!(jwt.roles["operator"].len(), 2);
+        assert_eq!(jwt.leeway, Duration::from_secs(5));
+        assert_eq!(
+            (jwt.client_claim.as_deref(), jwt.groups_claim),
+            (Some("sub"), None)
+        );
     }
 
     #[test]
@@ -491,6 +524,78 @@ mod tests {
         check(
             load("allowed_hosts = [\"http://a/\"]", &[], vec![]),
             &["allowed_hosts", "events.example.com"],
+        );
+        let jwt = |settings: &str| load(&format!("[auth.jwt]\n{settings}"), &[], vec![]);
+        let key = "secret_file = \"/s\"\nissuer = \"i\"\naudience = [\"a\"]";
+        check(
+            jwt("secret_file = \"/s\"\njwks_url = \"https://i/k\""),
+            &[
+                "auth.jwt.jwks_url = \"https://i/k\"",
+                "only one of secret_file",
+            ],
+        );
+        check(
+            jwt("secret_file = \"/s\"\naudience = [\"a\"]"),
+            &["auth.jwt.issuer = \"\"", "expected it"],
+        );
+        check(
+            jwt("secret_file = \"/s\"\nissuer = \"i\""),
+            &["auth.jwt.audience = []", "expected it"],
+        );
+        check(
+            jwt("issuer = \"i\""),
+            &["auth.jwt.issuer = \"i\"", "one of secret_file"],
+        );
+        check(
+            jwt("audience = [\"\"]"),
+            &["auth.jwt.audience", "a list of texts"],
+        );
+        check(
+            jwt(&format!("{key}\njwks_ca_file = \"/c\"")),
+            &["auth.jwt.jwks_ca_file", "auth.jwt.jwks_url as well"],
+        );
+        for url in [
+            "http://issuer.example/k",
+            "issuer.example/k",
+            "https://u:p@i/k",
+            "ftp://i",
+        ] {
+            check(
+                jwt(&format!("jwks_url = \"{url}\"")),
+                &["auth.jwt.jwks_url", "https://issuer.example/jwks.json"],
+            );
+        }
+        check(
+            jwt("jwks_max_age_seconds = 60"),
+            &["auth.jwt.jwks_max_age_seconds = 60", "jwks_refresh_seconds"],
+        );
+        for role in [
+            "operator",
+            "= admin",
+            "a b = admin",
+            "admin = webhooks",
+            "none =",
+        ] {
+            check(
+                jwt(&format!("roles = [\"{role}\"]")),
+                &["auth.jwt.roles", role, "operator = publish:ops/**"],
+            );
+        }
+        check(
+            jwt("roles = [\"r = admin\", \"r = webhooks\"]"),
+            &["auth.jwt.roles", "each role once"],
+        );
+        check(
+            jwt("roles = [\"r = fly\"]"),
+            &["auth.jwt.roles", "\"r\": not a valid grant", "acknowledge"],
+        );
+        check(
+            jwt("colour = 1"),
+            &["unknown setting auth.jwt.colour", "auth.jwt.issuer"],
+        );
+        check(
+            load("auth = 1", &[], vec![]),
+            &["unknown setting auth in /"],
         );
         let missing = Config::load(Some(Path::new("/nowhere.toml")), [], []);
         check(missing, &["cannot read the configuration /nowhere.toml"]);

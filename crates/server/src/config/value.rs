@@ -105,6 +105,28 @@ pub(super) fn url<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, 
     })
 }
 
+/// Text of which the empty one means none.
+pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    parsed(from, "a text", |text| match text {
+        "" => Some(None),
+        _ => Some(Some(text.to_owned())),
+    })
+}
+
+/// A list of texts, none of them empty.
+pub(super) fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let texts = Vec::<String>::deserialize(from).unwrap_or_else(|_| vec![String::new()]);
+    match texts.iter().any(String::is_empty) {
+        true => Err(D::Error::custom("expected a list of texts")),
+        false => Ok(texts),
+    }
+}
+
+/// The path of a file; empty means none.
+pub(super) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    Ok(text(from)?.map(PathBuf::from))
+}
+
 pub(super) fn data_dir<'de, D: Deserializer<'de>>(from: D) -> Result<DataDir, D::Error> {
     parsed(from, "a path or :memory:", |text| {
         Some(match text {
