@@ -1,5 +1,5 @@
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 use notification_event::{ClientId, Filter, Timestamp};
@@ -11,7 +11,7 @@ use crate::session::Sessions;
 use crate::ticket::Tickets;
 use crate::{
     ApiKey, Asker, Credential, IssueError, KeyError, Limited, LimitsConfig, NewKey, NewKeyError,
-    Principal, ServerSecret, Slot, Ticket,
+    Principal, ServerSecret, Slot, Ticket, TokenError, Tokens,
 };
 
 /// What a request brings to say who it comes from.
@@ -45,12 +45,11 @@ pub struct Access {
     /// Whether whoever says nothing may do everything.
     is_open: AtomicBool,
     keys: Keys,
+    tokens: RwLock<Option<Arc<Tokens>>>,
     tickets: Tickets,
     sessions: Sessions,
     failures: Failures,
     limits: RwLock<Arc<Limits>>,
-    /// Grows with every change after which somebody may not be vouched for any more.
-    changes: AtomicU64,
 }
 
 impl Access {
@@ -59,11 +58,11 @@ impl Access {
         Self {
             is_open: AtomicBool::new(false),
             keys: Keys::new(secret),
+            tokens: RwLock::default(),
             tickets: Tickets::new(),
             sessions: Sessions::new(),
             failures: Failures::default(),
             limits: RwLock::new(Arc::new(Limits::new(limits))),
-            changes: AtomicU64::new(0),
         }
     }
 
@@ -90,7 +89,10 @@ impl Access {
         let found = match presented {
             Presented::Nothing if self.is_open() => return Ok(Arc::new(Principal::local())),
             Presented::Nothing => return Err(Unauthenticated::Missing),
-            Presented::Bearer(text) => self.bearer(text, now),
+            Presented::Bearer(text) => match self.bearer(text, address, now) {
+                Err(Bad::Limited(limited)) => return Err(limited.into()),
+                found => found.map_err(|bad| bad.to_string()),
+            },
             Presented::Session(text) => self.sessions.authenticate(text, now).ok_or_else(|| {
                 "the session has ended; begin another with POST /v1/session".to_owned()
             }),
@@ -108,8 +110,33 @@ impl Access {
         })
     }
 
-    fn bearer(&self, text: &str, now: Timestamp) -> Result<Arc<Principal>, String> {
-        self.keys.authenticate(text, now).map_err(|e| e.to_string())
+    fn bearer(
+        &self,
+        text: &str,
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Arc<Principal>, Bad> {
+        let key = self.keys.authenticate(text, now);
+        let tokens = match (&key, self.tokens()) {
+            (Err(KeyError::Unknown), Some(tokens)) if !Keys::looks_like_one(text) => tokens,
+            _ => return Ok(key?),
+        };
+        if let Some(principal) = tokens.recognize(text, now) {
+            return Ok(principal);
+        }
+        // To verify a signature costs a hundred times what it costs to ask for it.
+        self.failures.check(address, now).map_err(Bad::Limited)?;
+        Ok(tokens.verify(text, now)?)
+    }
+
+    /// What verifies tokens from now on; none if they are not accepted.
+    pub fn set_tokens(&self, tokens: Option<Arc<Tokens>>) {
+        *self.tokens.write().expect("no holder panics") = tokens;
+    }
+
+    /// What verifies tokens, if they are accepted.
+    pub fn tokens(&self) -> Option<Arc<Tokens>> {
+        self.tokens.read().expect("no holder panics").clone()
     }
 
     /// Takes a ticket, which then is no more.
@@ -142,7 +169,12 @@ impl Access {
 
     fn vouch_for(&self, credential: &Credential, now: Timestamp) -> Result<(), Lapsed> {
         match credential {
-            Credential::Local | Credential::Token(_) => Ok(()),
+            Credential::Local => Ok(()),
+            Credential::Token(_) => {
+                let tokens = self.tokens();
+                let vouches = tokens.is_some_and(|tokens| tokens.still_vouches(credential, now));
+                vouches.then_some(()).ok_or(Lapsed::Unverified)
+            }
             Credential::Key(id) => self.keys.check(id, now).map_err(|error| match error {
                 KeyError::Expired => Lapsed::Expired,
                 KeyError::Revoked | KeyError::Unknown => Lapsed::Revoked,
@@ -152,16 +184,6 @@ impl Access {
                 false => Err(Lapsed::Ended),
             },
         }
-    }
-
-    /// Grows with every change after which a principal may not be
-    /// [vouched for](Self::vouch) any more, other than time passing.
-    pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
-    }
-
-    fn changed(&self) {
-        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// A ticket for what is left of `filter`, as `client`: its text, and what it is for.
@@ -187,7 +209,6 @@ impl Access {
     /// Ends a session, and the streams that were opened in it.
     pub fn end_session(&self, id: &str) {
         self.sessions.end(id);
-        self.changed();
     }
 
     /// A new key and its text, which is not kept anywhere. It is none of this
@@ -209,14 +230,12 @@ impl Access {
     /// The key is as it is here from now on.
     pub fn put_key(&self, key: ApiKey) {
         self.keys.put(key);
-        self.changed();
     }
 
     /// Whoever comes with this text as a key is an administrator from now on, and
     /// nobody who comes with one that was set before.
     pub fn set_admin_key(&self, text: Option<&str>) {
         self.keys.set_admin_key(text);
-        self.changed();
     }
 
     /// Every key that was created, the newest first.
@@ -280,6 +299,17 @@ impl Access {
     }
 }
 
+/// Why a bearer token is not accepted.
+#[derive(Debug, thiserror::Error)]
+enum Bad {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Limited(Limited),
+}
+
 /// Why a principal is not vouched for any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Lapsed {
@@ -289,6 +319,9 @@ pub enum Lapsed {
     /// Somebody has revoked it.
     #[error("the credential was revoked")]
     Revoked,
+    /// It is a token, and what verified it is not accepted any more.
+    #[error("the key that signed the token is not accepted any more")]
+    Unverified,
     /// It was a session, and that was ended.
     #[error("the session has ended")]
     Ended,
@@ -300,6 +333,7 @@ impl Lapsed {
         match self {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::Unverified => "unverified",
             Self::Ended => "ended",
         }
     }
@@ -364,9 +398,7 @@ mod tests {
         let (ticket, _) = access
             .issue_ticket(&session, Filter::default(), None, at(1))
             .unwrap();
-        let changes = access.changes();
         access.put_key(access.revoked_key(&key.id, at(2)).unwrap());
-        assert!(access.changes() > changes);
         for principal in [&principal, &session] {
             assert_eq!(access.vouch(principal, at(2)), Err(Lapsed::Revoked));
         }

@@ -293,6 +293,11 @@ impl Keys {
         }
     }
 
+    /// Whether a bearer token is meant to be a key.
+    pub(crate) fn looks_like_one(text: &str) -> bool {
+        text.starts_with(PREFIX)
+    }
+
     /// Whoever comes with this text is an administrator from now on, and nobody
     /// with another that was set before.
     pub(crate) fn set_admin_key(&self, text: Option<&str>) {

@@ -3,16 +3,18 @@ use std::time::SystemTime;
 use notification_event::Timestamp;
 use notification_http::{GuardConfig, Http, Settings};
 use notification_hub::Hub;
+use tokio::sync::watch;
 
-use crate::Config;
-use crate::access::{SecretError, admin_key, limits};
+use crate::access::{admin_key, limits};
+use crate::{Config, JwksSource, StartError, tokens};
 
 /// Changes settings of a server that runs, without closing a stream: limits,
-/// keys in files, hosts, origins and proxies. Cheap to clone.
+/// keys in files, what verifies tokens, hosts, origins and proxies. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Reloader {
     pub(crate) hub: Hub,
     pub(crate) http: Http,
+    pub(crate) jwks: watch::Sender<Option<JwksSource>>,
     pub(crate) is_loopback: bool,
     pub(crate) started_with: Box<Config>,
 }
@@ -25,10 +27,12 @@ impl Reloader {
     /// # Errors
     ///
     /// If a file of secrets cannot be used. Nothing has changed then.
-    pub fn apply(&self, config: &Config) -> Result<(), SecretError> {
+    pub fn apply(&self, config: &Config) -> Result<(), StartError> {
         let admin_key = admin_key(config)?;
+        let tokens = config.auth.jwt.load()?;
         let access = self.hub.access();
         access.set_admin_key(admin_key.as_deref());
+        tokens::accept(access, tokens, &self.jwks);
         access.set_limits(limits(config));
         self.http.set(settings(config, self.is_loopback));
         self.hub.end_lapsed(Timestamp::from(SystemTime::now()));

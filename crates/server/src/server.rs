@@ -10,11 +10,15 @@ use notification_hub::{ClientsConfig, Hub, HubConfig};
 use notification_log::{EventLog, LogError, MemoryLog, OpenError, Retention, SqliteLog, Sync};
 use notification_mcp::{Mcp, McpConfig};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{SecretError, access};
 use crate::reload::settings;
-use crate::{AuthMode, Config, DataDir, Durability, Reloader, open_files};
+use crate::{
+    AuthMode, Config, DataDir, Durability, JwksFetcher, JwksSource, NoRoots, Reloader,
+    TokenFileError, open_files, tokens,
+};
 
 /// A server that listens, and answers once it [runs](Self::run).
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub struct Server {
     hub: Hub,
     http: Http,
     stop: CancellationToken,
+    /// From where the keys of tokens are fetched.
+    jwks: watch::Sender<Option<JwksSource>>,
     capacity: Capacity,
 }
 
@@ -59,6 +65,12 @@ pub enum StartError {
     /// A secret cannot be used.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// What verifies tokens cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenFileError),
+    /// It cannot be fetched.
+    #[error(transparent)]
+    NoRoots(#[from] NoRoots),
     /// The platform has no place for application state.
     #[error("this platform has no place for application state; choose one with --data-dir")]
     NoDataDir,
@@ -110,6 +122,13 @@ impl Server {
             ..HubConfig::default()
         };
         let hub = Hub::open(log, hub_config).await?;
+        let (jwks, _) = watch::channel(None);
+        tokens::accept(hub.access(), config.auth.jwt.load()?, &jwks);
+        let (from, verifier) = (jwks.borrow().clone(), hub.access().tokens());
+        // Now rather than in a line of the log.
+        if let Some((from, verifier)) = from.zip(verifier) {
+            JwksFetcher::new(from, verifier)?;
+        }
         if is_open(&config, hub.access())? {
             hub.access().open();
         }
@@ -133,6 +152,7 @@ impl Server {
             http: Http::new(hub.clone(), http_config, settings, stop.clone()),
             url,
             stop,
+            jwks,
             config,
             data_dir,
             listener,
@@ -179,6 +199,7 @@ impl Server {
         Reloader {
             hub: self.hub.clone(),
             http: self.http.clone(),
+            jwks: self.jwks.clone(),
             is_loopback: self.address.ip().is_loopback(),
             started_with: Box::new(self.config.clone()),
         }
@@ -205,9 +226,12 @@ impl Server {
             hub,
             http,
             stop,
+            jwks,
             capacity,
             ..
         } = self;
+        let fetching = tokens::fetch(hub.clone(), jwks.subscribe());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(fetching));
         let mcp = Mcp::new(&McpConfig {
             base_url: url,
             body_timeout: config.http.body_timeout,
@@ -252,7 +276,7 @@ impl Server {
 /// Whether whoever says nothing may do everything. Fails if nobody could say who
 /// they are, and has to.
 fn is_open(config: &Config, access: &Access) -> Result<bool, StartError> {
-    let can_say = access.has_keys();
+    let can_say = access.has_keys() || access.tokens().is_some();
     let is_loopback = config.bind.ip().is_loopback();
     match config.auth.mode {
         _ if config.insecure_no_auth => Ok(true),

@@ -3,13 +3,17 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use notification_access::{TokenConfig, TokenKeyError, TokenKeys};
+use notification_access::{Access, TokenConfig, TokenKeyError, TokenKeys, Tokens};
+use notification_hub::Hub;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::{JwksSource, Jwt};
+use tokio::sync::watch;
+
+use crate::{JwksFetcher, JwksSource, Jwt};
 
 /// Where the keys come from that verify tokens.
 #[derive(Clone, Debug)]
@@ -95,6 +99,59 @@ impl Jwt {
             grants_claim: self.grants_claim.clone(),
             events_per_hour_claim: self.events_per_hour_claim.clone(),
             roles: self.roles.clone(),
+        }
+    }
+}
+
+/// Makes `loaded` what verifies tokens from now on. Whoever fetches keys is told
+/// through `source`.
+pub(crate) fn accept(
+    access: &Access,
+    loaded: Option<(TokenConfig, KeySource)>,
+    source: &watch::Sender<Option<JwksSource>>,
+) {
+    let Some((config, keys)) = loaded else {
+        access.set_tokens(None);
+        source.send_replace(None);
+        return;
+    };
+    let (given, fetched) = match keys {
+        KeySource::Given(keys) => (Some(keys), None),
+        KeySource::Fetched(fetched) => (None, Some(fetched)),
+    };
+    let is_same_source = *source.borrow() == fetched;
+    match access.tokens().filter(|_| is_same_source) {
+        // Whoever was verified stays so, if nothing speaks against it.
+        Some(tokens) => tokens.configure(config, given),
+        None => {
+            let keys = given.unwrap_or_else(TokenKeys::awaited);
+            access.set_tokens(Some(Arc::new(Tokens::new(config, keys))));
+            source.send_replace(fetched);
+        }
+    }
+}
+
+/// Fetches keys from wherever `source` says. Ends with its sender.
+pub(crate) async fn fetch(hub: Hub, mut source: watch::Receiver<Option<JwksSource>>) {
+    loop {
+        let from = source.borrow_and_update().clone();
+        let tokens = hub.access().tokens();
+        let fetcher = from
+            .zip(tokens)
+            .map(|(from, tokens)| JwksFetcher::new(from, tokens));
+        let fetching = async {
+            match fetcher {
+                Some(Ok(fetcher)) => match fetcher.run().await {},
+                Some(Err(error)) => {
+                    tracing::error!(%error, "cannot fetch the keys that verify tokens")
+                }
+                None => {}
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            changed = source.changed() => if changed.is_err() { return },
+            () = fetching => {}
         }
     }
 }

@@ -419,7 +419,7 @@ impl World {
             "/v1/stream?ticket={}",
             issued.json()["ticket"].as_str().unwrap()
         );
-        let mut stream =
+        let stream =
             notification_testkit::EventStream::open(self.secured.server.address(), &path, &[]);
         stream.close();
         Ok(())

@@ -15,10 +15,6 @@ fn limited(answer: &Response, limit: &str) {
     assert_eq!(answer.json()["limit"], limit);
 }
 
-fn publish(secured: &Secured, by: &Credential) -> Response {
-    secured.ask(by, "POST", "/v1/events", Some(&notification("m")))
-}
-
 #[test]
 fn one_principal_does_not_drown_the_others() {
     let secured = Secured::start("[limits.principal]\nevents_per_second = 3");

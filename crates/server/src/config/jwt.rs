@@ -10,7 +10,7 @@ use super::value;
 use crate::JwksUrl;
 
 /// Tokens that somebody else issues.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Jwt {

@@ -48,7 +48,6 @@ pub struct Config {
     pub stream: Stream,
     pub clients: Clients,
     pub tasks: Tasks,
-    pub auth: Auth,
     pub shutdown: Shutdown,
 }
 
@@ -61,6 +60,7 @@ pub struct Auth {
     pub admin_key_file: Option<PathBuf>,
     #[serde(deserialize_with = "value::urls")]
     pub authorization_servers: Vec<String>,
+    pub jwt: Jwt,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -193,13 +193,6 @@ pub struct Tasks {
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "documented in default.toml")]
-pub struct Auth {
-    pub jwt: Jwt,
-}
-
-#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Shutdown {
