@@ -2,7 +2,7 @@ use std::iter;
 use std::time::Instant;
 
 use anyhow::Context;
-use notification_loadgen::{Connection, Message, Receivers, SIZE};
+use notification_loadgen::{Connection, Receivers, SIZE};
 
 use crate::figures::{Figures, figure, wrong};
 use crate::peers::Running;
@@ -21,8 +21,8 @@ pub(crate) struct Back {
 impl Back {
     pub(crate) fn measure(&self, peer: &dyn Running) -> anyhow::Result<Figures> {
         let target = peer.target();
-        let mut connection = Connection::open(target)?;
-        let message = Message::to(target, peer.publish_path(), SIZE);
+        let mut connection = Connection::open(peer.publish_target())?;
+        let message = peer.message(SIZE);
         let mut request = Vec::new();
         message.write(&mut request, 0, 0);
         let answer = connection.publish_for_answer(&request)?;

@@ -1,7 +1,7 @@
 use std::iter;
 use std::time::{Duration, Instant};
 
-use notification_loadgen::{Message, Pace, Receivers};
+use notification_loadgen::{Pace, Receivers};
 
 use crate::figures::{Figures, figure, wrong};
 use crate::peers::Running;
@@ -61,8 +61,8 @@ impl Deliver {
             rate: self.rate,
             duration: self.duration,
         };
-        let message = Message::to(target, peer.publish_path(), self.size);
-        let (delivered, meter) = pace.run(target, &message, &mut receivers, || {
+        let (publish_target, message) = (peer.publish_target(), peer.message(self.size));
+        let (delivered, meter) = pace.run(publish_target, &message, &mut receivers, || {
             Meter::start(peer.processes()?)
         })?;
         let cpu = meter?.used()?;

@@ -129,12 +129,20 @@ fn measure(
             }
         }
     }
-    let measured = all.iter().map(|(row, peer, runs)| {
-        let is_ours = |(other, peer, _): &&(&Row, Peer, Vec<Figures>)| {
-            other.name() == row.name() && *peer == Peer::Ours
+    let mut measured = Vec::new();
+    for row in rows {
+        let runs = |peer: Peer| {
+            let mut all = all.iter();
+            let found = all.find(|(other, of, _)| other.name() == row.name() && *of == peer);
+            found.map(|(.., runs)| &runs[..])
         };
-        let ours = all.iter().find(is_ours).map(|(.., runs)| &runs[..]);
-        Measured::new(row, *peer, runs, ours.filter(|_| *peer != Peer::Ours))
-    });
-    Ok(measured.collect())
+        for peer in row.peers() {
+            let ours = runs(Peer::Ours).filter(|_| *peer != Peer::Ours);
+            measured.extend(runs(*peer).map(|runs| Measured::new(row, *peer, runs, ours)));
+        }
+        for (peer, why) in row.unable().iter().filter(|(peer, _)| has(peer)) {
+            measured.push(Measured::unable(row, *peer, why));
+        }
+    }
+    Ok(measured)
 }

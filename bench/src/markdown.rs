@@ -80,8 +80,22 @@ fn part(report: &Report, plots: &[Plot], dir: &Path) -> String {
     text
 }
 
-/// The peers' figures side by side, and what ours are of theirs.
+/// The peers' figures side by side, and what ours are of theirs; and below who
+/// has none.
 fn table(rows: &[Measured]) -> String {
+    let (rows, unable): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.unable.is_none());
+    let mut text = match rows.is_empty() {
+        true => String::new(),
+        false => figures(&rows),
+    };
+    for row in unable {
+        let why = row.unable.unwrap_or_default();
+        let _ = writeln!(text, "\n{} cannot do it: {why}.", row.peer.name());
+    }
+    text
+}
+
+fn figures(rows: &[&Measured]) -> String {
     let compared: Vec<_> = rows.iter().filter(|row| !row.ratios.is_empty()).collect();
     let peers = rows.iter().map(|row| row.peer.name().to_owned());
     let ratios = compared

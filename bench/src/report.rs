@@ -32,7 +32,10 @@ pub(crate) struct Report {
 pub(crate) struct Measured {
     pub(crate) name: String,
     pub(crate) peer: Peer,
-    /// None if no run succeeded.
+    /// Why this peer is not measured in this row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unable: Option<&'static str>,
+    /// None if no run succeeded, or none was made.
     pub(crate) figures: Vec<Spread>,
     /// Of ours to this peer's.
     pub(crate) ratios: Vec<Ratio>,
@@ -49,11 +52,20 @@ impl Measured {
         Self {
             name: row.name(),
             peer,
+            unable: None,
             ratios: both
                 .filter_map(|(ours, peer)| Ratio::of(ours, peer))
                 .collect(),
             figures,
             shown: row.shown(),
+        }
+    }
+
+    /// What stands for a peer that cannot do what `row` asks for.
+    pub(crate) fn unable(row: &Row, peer: Peer, why: &'static str) -> Self {
+        Self {
+            unable: Some(why),
+            ..Self::new(row, peer, &[], None)
         }
     }
 
@@ -101,8 +113,10 @@ impl fmt::Display for Report {
         line(f, "", &columns, "   ours ÷ peer (min – max)")?;
         for row in &self.rows {
             writeln!(f, "{} ({})", row.name, row.peer.name())?;
-            if row.figures.is_empty() {
-                writeln!(f, "  failed")?;
+            match row.unable {
+                Some(why) => writeln!(f, "  cannot do it: {why}")?,
+                None if row.figures.is_empty() => writeln!(f, "  failed")?,
+                None => {}
             }
             for figure in &row.figures {
                 let values = [figure.median, figure.min, figure.max].map(number);

@@ -127,9 +127,23 @@ impl Row {
     /// Who can do it: ours, and those that have something like it.
     pub(crate) fn peers(&self) -> &'static [Peer] {
         match self {
-            Self::Deliver(_) => &[Peer::Ours, Peer::Reference, Peer::Nchan],
+            Self::Deliver(_) => &[Peer::Ours, Peer::Reference, Peer::Nchan, Peer::Pushpin],
             Self::Back(_) => &[Peer::Ours, Peer::Nchan],
             _ => &[Peer::Ours],
+        }
+    }
+
+    /// Which others cannot do it, though ours is compared with some, and why.
+    pub(crate) fn unable(&self) -> &'static [(Peer, &'static str)] {
+        match self {
+            Self::Back(_) => &[
+                (Peer::Reference, "it keeps no messages"),
+                (
+                    Peer::Pushpin,
+                    "it keeps no messages: what a stream has missed would be its origin's to answer",
+                ),
+            ],
+            _ => &[],
         }
     }
 
@@ -277,7 +291,7 @@ fn durable(cli: &Cli) -> Vec<Row> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{Parser, ValueEnum};
 
     use super::*;
 
@@ -289,6 +303,19 @@ mod tests {
                 "{}",
                 row.name()
             );
+        }
+    }
+
+    #[test]
+    fn where_ours_is_compared_every_other_is_measured_or_unable() {
+        for row in Row::all(&Cli::parse_from(["notification-bench"])) {
+            let unable = row.unable().iter().map(|(peer, _)| peer);
+            let mut named: Vec<_> = row.peers().iter().chain(unable).copied().collect();
+            named.sort();
+            match row.peers().len() {
+                1 => assert_eq!(named, [Peer::Ours], "{}", row.name()),
+                _ => assert_eq!(named, Peer::value_variants(), "{}", row.name()),
+            }
         }
     }
 

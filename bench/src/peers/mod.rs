@@ -2,12 +2,19 @@
 //! [`Peer`], and its name in the rows that it makes sense for.
 
 mod nchan;
+mod origin;
 mod ours;
+mod pushpin;
 mod reference;
+
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use notification_loadgen::Target;
+use notification_loadgen::{Message, PATIENCE, Target};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
 use crate::process::Processes;
@@ -23,6 +30,8 @@ pub(crate) enum Peer {
     Reference,
     /// nginx with the module nchan, which keeps messages in memory
     Nchan,
+    /// Pushpin, which keeps none, before an origin of the bench's own
+    Pushpin,
 }
 
 /// A peer that runs until this is dropped.
@@ -39,8 +48,13 @@ pub(crate) trait Running: Sync {
     }
 
     /// Where messages are published, one at a time.
-    fn publish_path(&self) -> &str {
-        "/v1/events"
+    fn publish_target(&self) -> &Target {
+        self.target()
+    }
+
+    /// What publishes them there, each of so many bytes.
+    fn message(&self, size: usize) -> Message {
+        Message::new(self.publish_target(), size)
     }
 
     /// The member of the answer to publishing that is the message's `id:`.
@@ -76,6 +90,7 @@ impl Peer {
             Self::Ours => "ours",
             Self::Reference => "reference",
             Self::Nchan => "nchan",
+            Self::Pushpin => "pushpin",
         }
     }
 
@@ -84,6 +99,7 @@ impl Peer {
             Self::Ours => setup.binary.version(),
             Self::Reference => Ok("one write per delivery".to_owned()),
             Self::Nchan => nchan::version(),
+            Self::Pushpin => pushpin::version(),
         }
     }
 
@@ -93,6 +109,27 @@ impl Peer {
             Self::Ours => Box::new(ours::start(setup)?),
             Self::Reference => Box::new(reference::Reference::start()?),
             Self::Nchan => Box::new(nchan::Nchan::start(setup)?),
+            Self::Pushpin => Box::new(pushpin::Pushpin::start()?),
         })
     }
+}
+
+/// The first line of what a program says on standard output.
+fn first_line(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.stdin(Stdio::null()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+/// Asks a program to end, as those that it has started end with it only then.
+fn end(child: &mut Child) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
 }

@@ -6,11 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use notification_loadgen::{PATIENCE, Target};
-use rustix::process::{Pid, Signal, kill_process};
+use notification_loadgen::{Message, PATIENCE, Target};
 use tempfile::TempDir;
 
-use crate::peers::Running;
+use crate::peers::{Running, end};
 use crate::process::Processes;
 use crate::setup::Setup;
 
@@ -175,8 +174,8 @@ impl Running for Nchan {
         "/stream"
     }
 
-    fn publish_path(&self) -> &str {
-        "/publish"
+    fn message(&self, size: usize) -> Message {
+        Message::to(&self.target, "/publish", size)
     }
 
     fn id_member(&self) -> &str {
@@ -185,16 +184,7 @@ impl Running for Nchan {
 }
 
 impl Drop for Nchan {
-    /// Its workers end with it only if it is asked to.
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(10));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child);
     }
 }

@@ -5,17 +5,20 @@ use memchr::memmem;
 use serde_json::Value;
 
 use crate::error::LoadError;
-use crate::http::{BadAnswer, whole_answer};
+use crate::http::{Answer, BadAnswer};
 use crate::target::Target;
 
 /// The largest answer: to a batch of publishes it has some 200 bytes for each.
 const MAX_ANSWER: usize = 4 << 20;
 
-/// A connection that is kept alive, for one request after the other.
+/// A connection that is kept alive, for one request after the other; a new one
+/// for the next where the server says that it closes the last.
 #[derive(Debug)]
 pub struct Connection {
     target: Target,
     stream: TcpStream,
+    /// Whether the server said so.
+    closed: bool,
     /// Begins with the last answer.
     buffer: Vec<u8>,
 }
@@ -26,6 +29,7 @@ impl Connection {
         Ok(Self {
             target: target.clone(),
             stream: target.connect().map_err(LoadError::Connect)?,
+            closed: false,
             buffer: vec![0; 4096],
         })
     }
@@ -48,6 +52,9 @@ impl Connection {
     }
 
     fn ask(&mut self, request: &[u8]) -> Result<&[u8], LoadError> {
+        if self.closed {
+            self.stream = self.target.connect().map_err(LoadError::Connect)?;
+        }
         self.stream.write_all(request).map_err(LoadError::Broken)?;
         let mut length = 0;
         loop {
@@ -62,8 +69,9 @@ impl Connection {
                 0 => return Err(LoadError::Closed),
                 more => length += more,
             }
-            if let Some(whole) = whole_answer(&self.buffer[..length])? {
-                return Ok(&self.buffer[..whole]);
+            if let Some(answer) = Answer::parse(&self.buffer[..length])? {
+                self.closed = answer.closes;
+                return Ok(&self.buffer[..answer.length]);
             }
         }
     }
@@ -73,4 +81,37 @@ impl Connection {
 fn json(answer: &[u8]) -> Result<Value, BadAnswer> {
     let head_end = memmem::find(answer, b"\r\n\r\n").ok_or(BadAnswer::Head)?;
     serde_json::from_slice(&answer[head_end + 4..]).map_err(|_| BadAnswer::Json)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn what_the_server_closes_is_opened_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::loopback(listener.local_addr().unwrap()).unwrap();
+        let answers = [
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1",
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n2",
+        ];
+        let server = thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 4];
+                stream.read_exact(&mut request).unwrap();
+                assert_eq!(&request, b"POST");
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        let mut connection = Connection::open(&target).unwrap();
+        for expected in [1, 2] {
+            let answer = connection.publish_for_answer(b"POST").unwrap();
+            assert_eq!(answer, expected);
+        }
+        server.join().unwrap();
+    }
 }

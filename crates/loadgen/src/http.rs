@@ -35,6 +35,8 @@ pub(crate) struct Head {
     /// How many bytes it has.
     pub(crate) length: usize,
     pub(crate) body: Framing,
+    /// Whether the connection ends behind the answer.
+    pub(crate) closes: bool,
 }
 
 /// How to find the end of a body.
@@ -77,34 +79,56 @@ fn read_head(text: &str, length: usize) -> Option<Head> {
         .get(..3)?
         .parse()
         .ok()?;
-    let mut body = Framing::Close;
+    let (mut body, mut closes) = (Framing::Close, false);
     for line in lines {
         let (name, value) = line.split_once(':')?;
         if name.eq_ignore_ascii_case("content-length") {
             body = Framing::Length(value.trim().parse().ok()?);
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             body = Framing::Chunked;
+        } else if name.eq_ignore_ascii_case("connection") {
+            closes = value.trim().eq_ignore_ascii_case("close");
         }
     }
     Some(Head {
         status,
         length,
         body,
+        closes,
     })
 }
 
 /// How many bytes the answer takes with which `bytes` begin, which has to be one
 /// of success and to state its length; none if it is not all there yet.
 pub fn whole_answer(bytes: &[u8]) -> Result<Option<usize>, BadAnswer> {
-    let Some(head) = Head::parse(bytes)? else {
-        return Ok(None);
-    };
-    head.expect_success()?;
-    let Framing::Length(body) = head.body else {
-        return Err(BadAnswer::Head);
-    };
-    let whole = head.length + body;
-    Ok((bytes.len() >= whole).then_some(whole))
+    Ok(Answer::parse(bytes)?.map(|answer| answer.length))
+}
+
+/// A whole answer of success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// How many bytes it has.
+    pub(crate) length: usize,
+    /// Whether the connection ends behind it.
+    pub(crate) closes: bool,
+}
+
+impl Answer {
+    /// Reads the one with which `bytes` begin; none if it is not all there yet.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Self>, BadAnswer> {
+        let Some(head) = Head::parse(bytes)? else {
+            return Ok(None);
+        };
+        head.expect_success()?;
+        let Framing::Length(body) = head.body else {
+            return Err(BadAnswer::Head);
+        };
+        let answer = Self {
+            length: head.length + body,
+            closes: head.closes,
+        };
+        Ok((bytes.len() >= answer.length).then_some(answer))
+    }
 }
 
 /// Takes the chunks off a body that arrives in pieces.
@@ -190,6 +214,20 @@ mod tests {
         assert_eq!(whole_answer(ANSWER), Ok(Some(ANSWER.len())));
         let two = [ANSWER, ANSWER].concat();
         assert_eq!(whole_answer(&two), Ok(Some(ANSWER.len())));
+    }
+
+    #[test]
+    fn an_answer_may_be_the_last() {
+        let check = |header: &str, closes: bool| {
+            let answer = format!("HTTP/1.1 200 OK\r\n{header}content-length: 0\r\n\r\n");
+            let length = answer.len();
+            let expected = Answer { length, closes };
+            assert_eq!(Answer::parse(answer.as_bytes()), Ok(Some(expected)));
+        };
+        check("", false);
+        check("Connection: close\r\n", true);
+        check("connection: Close\r\n", true);
+        check("Connection: keep-alive\r\n", false);
     }
 
     #[test]

@@ -17,6 +17,14 @@ pub struct Message {
     /// Everything in the message before its numbers.
     start: Vec<u8>,
     size: usize,
+    envelope: Option<Envelope>,
+}
+
+/// JSON of another server's, in which a message is part of a string.
+#[derive(Clone, Debug)]
+struct Envelope {
+    before: Vec<u8>,
+    after: Vec<u8>,
 }
 
 impl Message {
@@ -37,7 +45,18 @@ impl Message {
             head: head.into(),
             start: br#"{"type":"notification","message":"Benchmark","#.into(),
             size,
+            envelope: None,
         }
+    }
+
+    /// Those that are published inside a JSON string, between what is JSON
+    /// already. One at a time: batches are not.
+    pub fn in_string(mut self, before: &str, after: &str) -> Self {
+        self.envelope = Some(Envelope {
+            before: before.into(),
+            after: after.into(),
+        });
+        self
     }
 
     /// Those on this topic, whose length `size` has to have room for besides.
@@ -51,8 +70,19 @@ impl Message {
     /// Replaces what is in `request` by the request that publishes message
     /// number `seq`, which was due at `sent`, in microseconds.
     pub fn write(&self, request: &mut Vec<u8>, seq: u64, sent: u64) {
-        self.write_head(request, self.size);
-        self.write_message(request, seq, sent);
+        match &self.envelope {
+            None => {
+                self.write_head(request, self.size);
+                self.write_message(request, seq, sent);
+            }
+            Some(envelope) => {
+                let mut message = Vec::with_capacity(self.size);
+                self.write_message(&mut message, seq, sent);
+                let body = envelope.around(&message);
+                self.write_head(request, body.len());
+                request.extend_from_slice(&body);
+            }
+        }
     }
 
     /// Replaces what is in `request` by the request that publishes the messages
@@ -82,6 +112,21 @@ impl Message {
             .expect("a Vec takes whatever is written");
         request.resize(whole - end.len(), b'x');
         request.extend_from_slice(end);
+    }
+}
+
+impl Envelope {
+    fn around(&self, message: &[u8]) -> Vec<u8> {
+        let mut body = self.before.clone();
+        for &byte in message {
+            // Nothing else in a message has to be escaped.
+            if matches!(byte, b'"' | b'\\') {
+                body.push(b'\\');
+            }
+            body.push(byte);
+        }
+        body.extend_from_slice(&self.after);
+        body
     }
 }
 
@@ -130,6 +175,16 @@ mod tests {
         assert_eq!(body(&request).len(), SIZE);
         let body: Value = serde_json::from_str(body(&request)).unwrap();
         assert_eq!(body["topic"], "bench/t24999");
+    }
+
+    #[test]
+    fn a_message_in_a_string_is_the_same() {
+        let (mut plain, mut inside) = (Vec::new(), Vec::new());
+        message(SIZE).write(&mut plain, 7, 8);
+        let message = message(SIZE).in_string(r#"{"content":"data: "#, r#"\n\n"}"#);
+        message.write(&mut inside, 7, 8);
+        let inside: Value = serde_json::from_str(body(&inside)).unwrap();
+        assert_eq!(inside["content"], format!("data: {}\n\n", body(&plain)));
     }
 
     #[test]
