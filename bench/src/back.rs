@@ -25,9 +25,8 @@ impl Back {
         let message = peer.message(SIZE);
         let mut request = Vec::new();
         message.write(&mut request, 0, 0);
-        let answer = connection.publish_for_answer(&request)?;
-        let id = answer[peer.id_member()].as_str();
-        let id = id.with_context(|| format!("no {} in {answer}", peer.id_member()))?;
+        let id = peer.id(connection.publish_for_body(&request)?);
+        let id = id.context("the answer to publishing has no id")?;
         for seq in 1..=MISSED {
             message.write(&mut request, seq, 0);
             connection.publish(&request)?;
@@ -36,7 +35,7 @@ impl Back {
         let meter = Meter::start(peer.processes()?)?;
         let started = Instant::now();
         let paths = iter::repeat_n(peer.stream_path(), self.streams);
-        let mut receivers = Receivers::come_back(target, paths, 1, Some(id))?;
+        let mut receivers = Receivers::come_back(target, paths, 1, Some(&id))?;
         receivers.drain(MISSED * self.streams as u64, TOO_LATE, |_| ())?;
         let cpu = meter.used()?;
 

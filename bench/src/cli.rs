@@ -153,7 +153,7 @@ mod tests {
         );
         check("--only publish,deliver", true);
         check("--only topics,replay,durable,back,stalled", true);
-        check("--peers ours,reference,nchan,pushpin", true);
+        check("--peers ours,reference,nchan,mercure,pushpin", true);
         check("--peers theirs", false);
         check("reference-writer", true);
         check("--runs 5 reference-writer", false);

@@ -142,6 +142,7 @@ fn color(peer: Peer) -> &'static str {
         Peer::Ours => "#3b82f6",
         Peer::Reference => "#9ca3af",
         Peer::Nchan => "#d97706",
+        Peer::Mercure => "#8b5cf6",
         Peer::Pushpin => "#059669",
     }
 }

@@ -127,8 +127,14 @@ impl Row {
     /// Who can do it: ours, and those that have something like it.
     pub(crate) fn peers(&self) -> &'static [Peer] {
         match self {
-            Self::Deliver(_) => &[Peer::Ours, Peer::Reference, Peer::Nchan, Peer::Pushpin],
-            Self::Back(_) => &[Peer::Ours, Peer::Nchan],
+            Self::Deliver(_) => &[
+                Peer::Ours,
+                Peer::Reference,
+                Peer::Nchan,
+                Peer::Mercure,
+                Peer::Pushpin,
+            ],
+            Self::Back(_) => &[Peer::Ours, Peer::Nchan, Peer::Mercure],
             _ => &[Peer::Ours],
         }
     }

@@ -1,12 +1,14 @@
 //! What the server is compared with. A peer is a file here, a variant of
 //! [`Peer`], and its name in the rows that it makes sense for.
 
+mod mercure;
 mod nchan;
 mod origin;
 mod ours;
 mod pushpin;
 mod reference;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +18,7 @@ use clap::ValueEnum;
 use notification_loadgen::{Message, PATIENCE, Target};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::process::Processes;
 use crate::setup::Setup;
@@ -30,6 +33,8 @@ pub(crate) enum Peer {
     Reference,
     /// nginx with the module nchan, which keeps messages in memory
     Nchan,
+    /// Mercure, its plain server, which keeps messages in a file
+    Mercure,
     /// Pushpin, which keeps none, before an origin of the bench's own
     Pushpin,
 }
@@ -57,9 +62,9 @@ pub(crate) trait Running: Sync {
         Message::new(self.publish_target(), size)
     }
 
-    /// The member of the answer to publishing that is the message's `id:`.
-    fn id_member(&self) -> &str {
-        "cursor"
+    /// What the answer to publishing says that the message's `id:` is.
+    fn id(&self, answer: &[u8]) -> Option<String> {
+        member(answer, "cursor")
     }
 }
 
@@ -90,6 +95,7 @@ impl Peer {
             Self::Ours => "ours",
             Self::Reference => "reference",
             Self::Nchan => "nchan",
+            Self::Mercure => "mercure",
             Self::Pushpin => "pushpin",
         }
     }
@@ -99,6 +105,7 @@ impl Peer {
             Self::Ours => setup.binary.version(),
             Self::Reference => Ok("one write per delivery".to_owned()),
             Self::Nchan => nchan::version(),
+            Self::Mercure => mercure::version(),
             Self::Pushpin => pushpin::version(),
         }
     }
@@ -109,9 +116,23 @@ impl Peer {
             Self::Ours => Box::new(ours::start(setup)?),
             Self::Reference => Box::new(reference::Reference::start()?),
             Self::Nchan => Box::new(nchan::Nchan::start(setup)?),
+            Self::Mercure => Box::new(mercure::Mercure::start(setup)?),
             Self::Pushpin => Box::new(pushpin::Pushpin::start()?),
         })
     }
+}
+
+/// A loopback port on which nothing listens. Nobody else on this machine is
+/// looking for one just now.
+fn free_target() -> anyhow::Result<Target> {
+    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    Ok(Target::loopback(address)?)
+}
+
+/// A member of a JSON object, which is a string.
+fn member(json: &[u8], name: &str) -> Option<String> {
+    let json: Value = serde_json::from_slice(json).ok()?;
+    Some(json[name].as_str()?.to_owned())
 }
 
 /// The first line of what a program says on standard output.

@@ -1,5 +1,4 @@
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -9,7 +8,7 @@ use anyhow::{Context, bail};
 use notification_loadgen::{Message, PATIENCE, Target};
 use tempfile::TempDir;
 
-use crate::peers::{Running, end};
+use crate::peers::{Running, end, free_target, member};
 use crate::process::Processes;
 use crate::setup::Setup;
 
@@ -70,9 +69,7 @@ impl Nchan {
     pub(super) fn start(setup: &Setup) -> anyhow::Result<Self> {
         let (program, module) = installed()?;
         let dir = TempDir::with_prefix("notification-bench-nchan-")?;
-        // Nobody else on this machine is looking for one just now.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let target = Target::loopback(address)?;
+        let target = free_target()?;
         let config = dir.path().join("nginx.conf");
         let log = dir.path().join("error.log");
         let text = config_text(module, dir.path(), &target, workers()?, setup.connections);
@@ -178,8 +175,8 @@ impl Running for Nchan {
         Message::to(&self.target, "/publish", size)
     }
 
-    fn id_member(&self) -> &str {
-        "last_message_id"
+    fn id(&self, answer: &[u8]) -> Option<String> {
+        member(answer, "last_message_id")
     }
 }
 

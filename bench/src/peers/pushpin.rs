@@ -1,6 +1,5 @@
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -12,7 +11,7 @@ use notification_loadgen::{Message, PATIENCE, Target};
 use tempfile::TempDir;
 
 use crate::peers::origin::Origin;
-use crate::peers::{Running, end, first_line};
+use crate::peers::{Running, end, first_line, free_target};
 use crate::process::Processes;
 
 const PROGRAM: &str = "pushpin";
@@ -60,14 +59,9 @@ impl Pushpin {
     pub(super) fn start() -> anyhow::Result<Self> {
         let dir = TempDir::with_prefix("notification-bench-pushpin-")?;
         let origin = Origin::start(grip_answer())?;
-        // Nobody else on this machine is looking for any just now. Both are
-        // held until both are known, so that they differ.
-        let (streams, control) = (loopback()?, loopback()?);
-        let target = Target::loopback(streams.local_addr()?)?;
-        let control_target = Target::loopback(control.local_addr()?)?;
-        drop((streams, control));
+        let (target, control) = (free_target()?, free_target()?);
         let config = dir.path().join("pushpin.conf");
-        let text = config_text(dir.path(), &target, &control_target);
+        let text = config_text(dir.path(), &target, &control);
         fs::write(&config, text)?;
         let routes = format!("* {}\n", origin.address());
         fs::write(dir.path().join("routes"), routes)?;
@@ -88,7 +82,7 @@ impl Pushpin {
         let mut pushpin = Self {
             child,
             target,
-            control: control_target,
+            control,
             _origin: origin,
             _dir: dir,
         };
@@ -112,10 +106,6 @@ impl Pushpin {
         thread::sleep(SETTLE);
         Ok(())
     }
-}
-
-fn loopback() -> std::io::Result<TcpListener> {
-    TcpListener::bind("127.0.0.1:0")
 }
 
 /// Whether a stream opens soon.

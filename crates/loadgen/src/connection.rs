@@ -42,13 +42,18 @@ impl Connection {
 
     /// The same, and returns the answer's JSON.
     pub fn publish_for_answer(&mut self, request: &[u8]) -> Result<Value, LoadError> {
-        Ok(json(self.ask(request)?)?)
+        Ok(json(self.publish_for_body(request)?)?)
+    }
+
+    /// The same, and returns the answer's body, whatever it is.
+    pub fn publish_for_body(&mut self, request: &[u8]) -> Result<&[u8], LoadError> {
+        Ok(body(self.ask(request)?)?)
     }
 
     /// `GET path`, which has to be answered with success and JSON.
     pub fn get(&mut self, path: &str) -> Result<Value, LoadError> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.target);
-        Ok(json(self.ask(request.as_bytes())?)?)
+        Ok(json(self.publish_for_body(request.as_bytes())?)?)
     }
 
     fn ask(&mut self, request: &[u8]) -> Result<&[u8], LoadError> {
@@ -77,10 +82,13 @@ impl Connection {
     }
 }
 
-/// The body of an answer.
-fn json(answer: &[u8]) -> Result<Value, BadAnswer> {
+fn body(answer: &[u8]) -> Result<&[u8], BadAnswer> {
     let head_end = memmem::find(answer, b"\r\n\r\n").ok_or(BadAnswer::Head)?;
-    serde_json::from_slice(&answer[head_end + 4..]).map_err(|_| BadAnswer::Json)
+    Ok(&answer[head_end + 4..])
+}
+
+fn json(body: &[u8]) -> Result<Value, BadAnswer> {
+    serde_json::from_slice(body).map_err(|_| BadAnswer::Json)
 }
 
 #[cfg(test)]

@@ -20,11 +20,21 @@ pub struct Message {
     envelope: Option<Envelope>,
 }
 
-/// JSON of another server's, in which a message is part of a string.
+/// A body of another server's kind, of which a message is part.
 #[derive(Clone, Debug)]
 struct Envelope {
     before: Vec<u8>,
+    escape: Escape,
     after: Vec<u8>,
+}
+
+/// How a message is written there.
+#[derive(Clone, Copy, Debug)]
+enum Escape {
+    /// Inside a JSON string.
+    Json,
+    /// As the value of a form's field.
+    Form,
 }
 
 impl Message {
@@ -37,10 +47,12 @@ impl Message {
     /// The same for another server than ours, which takes them at `path`, and
     /// that has to be asked for an answer in JSON.
     pub fn to(target: &Target, path: &str, size: usize) -> Self {
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\n\
-             Accept: application/json\r\nContent-Length: "
-        );
+        let headers = "Content-Type: application/json\r\nAccept: application/json\r\n";
+        Self::with(target, path, headers, size)
+    }
+
+    fn with(target: &Target, path: &str, headers: &str, size: usize) -> Self {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {target}\r\n{headers}Content-Length: ");
         Self {
             head: head.into(),
             start: br#"{"type":"notification","message":"Benchmark","#.into(),
@@ -54,9 +66,25 @@ impl Message {
     pub fn in_string(mut self, before: &str, after: &str) -> Self {
         self.envelope = Some(Envelope {
             before: before.into(),
+            escape: Escape::Json,
             after: after.into(),
         });
         self
+    }
+
+    /// Those that are published as the last value of a form, behind `fields`,
+    /// with a bearer's token. One at a time: batches are not.
+    pub fn in_form(target: &Target, path: &str, token: &str, fields: &str, size: usize) -> Self {
+        let headers = format!(
+            "Content-Type: application/x-www-form-urlencoded\r\nAuthorization: Bearer {token}\r\n"
+        );
+        let mut message = Self::with(target, path, &headers, size);
+        message.envelope = Some(Envelope {
+            before: fields.into(),
+            escape: Escape::Form,
+            after: Vec::new(),
+        });
+        message
     }
 
     /// Those on this topic, whose length `size` has to have room for besides.
@@ -119,11 +147,16 @@ impl Envelope {
     fn around(&self, message: &[u8]) -> Vec<u8> {
         let mut body = self.before.clone();
         for &byte in message {
-            // Nothing else in a message has to be escaped.
-            if matches!(byte, b'"' | b'\\') {
-                body.push(b'\\');
+            match (self.escape, byte) {
+                // Nothing else in a message has to be escaped.
+                (Escape::Json, b'"' | b'\\') => body.extend([b'\\', byte]),
+                (Escape::Form, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z') | (Escape::Json, _) => {
+                    body.push(byte);
+                }
+                (Escape::Form, _) => {
+                    write!(body, "%{byte:02X}").expect("a Vec takes whatever is written");
+                }
             }
-            body.push(byte);
         }
         body.extend_from_slice(&self.after);
         body
@@ -185,6 +218,27 @@ mod tests {
         message.write(&mut inside, 7, 8);
         let inside: Value = serde_json::from_str(body(&inside)).unwrap();
         assert_eq!(inside["content"], format!("data: {}\n\n", body(&plain)));
+    }
+
+    #[test]
+    fn a_message_in_a_form_is_the_same() {
+        let (mut plain, mut form) = (Vec::new(), Vec::new());
+        let message = message(128);
+        message.write(&mut plain, 7, 8);
+        let target = Target::loopback("127.0.0.1:8005".parse().unwrap()).unwrap();
+        let message = Message::in_form(&target, "/", "secret", "topic=a&data=", 128);
+        message.write(&mut form, 7, 8);
+        assert!(form.starts_with(b"POST / HTTP/1.1\r\nHost: 127.0.0.1:8005\r\n"));
+        assert!(memchr::memmem::find(&form, b"\r\nAuthorization: Bearer secret\r\n").is_some());
+        let (_, data) = body(&form).split_once("topic=a&data=").unwrap();
+        let mut parts = data.split('%');
+        let mut decoded = parts.next().unwrap().to_owned();
+        for part in parts {
+            let (byte, rest) = part.split_at(2);
+            decoded.push(u8::from_str_radix(byte, 16).unwrap().into());
+            decoded.push_str(rest);
+        }
+        assert_eq!(decoded, body(&plain));
     }
 
     #[test]

@@ -19,6 +19,8 @@ static SEQ_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(SEQ)
 pub(crate) struct Scanner {
     /// The beginning of a line whose end has not arrived.
     partial: Vec<u8>,
+    /// Whether the server has said that the stream is open.
+    connected: bool,
 }
 
 /// One `data:` line.
@@ -26,7 +28,7 @@ pub(crate) struct Scanner {
 pub(crate) enum Data {
     /// A message of ours, with its number, and when it was due in microseconds.
     Message { seq: u64, sent: u64 },
-    /// The server's word that the stream is open.
+    /// The server's first word that the stream is open.
     Connected,
     /// Something else that the server says.
     Other,
@@ -46,8 +48,13 @@ impl Scanner {
                 self.partial.clear();
                 data
             };
-            if let Some(data) = data {
-                found(data);
+            match data {
+                Some(Data::Connected) if self.connected => {}
+                Some(data) => {
+                    self.connected |= data == Data::Connected;
+                    found(data);
+                }
+                None => {}
             }
         }
         self.partial.extend_from_slice(piece);
@@ -55,8 +62,8 @@ impl Scanner {
 }
 
 fn read_line(line: &[u8]) -> Option<Data> {
-    // The first thing that nchan says.
-    if line == b": hi" {
+    // The first thing that nchan says, and that Mercure does.
+    if matches!(line, b": hi" | b":") {
         return Some(Data::Connected);
     }
     let json = line.strip_prefix(b"data: ")?;
@@ -208,6 +215,7 @@ mod tests {
         check("id: \"seq\":1,\"sent\":2", None);
         check(": \"seq\":1,\"sent\":2", None);
         check(": hi", Some(Data::Connected));
+        check(":", Some(Data::Connected));
         check(": high", None);
         check("", None);
     }
