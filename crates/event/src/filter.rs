@@ -62,15 +62,20 @@ impl Filter {
     /// Reads the JSON that [`Filter::to_json`] writes.
     pub fn parse(object: JsonObject) -> Result<Self, Invalid> {
         let mut fields = Fields::new(object);
-        let filter = Self {
+        let filter = Self::read(&mut fields);
+        fields.finish()?;
+        Ok(filter)
+    }
+
+    /// Takes the fields of a filter, all of which may be absent.
+    pub fn read(fields: &mut Fields) -> Self {
+        Self {
             topics: fields.optional("topics", list).unwrap_or_default(),
             types: fields.optional("types", list).unwrap_or_default(),
             names: fields.optional("names", list).unwrap_or_default(),
             min_priority: fields.optional("min_priority", Priority::parse),
             tags: fields.optional("tags", list).unwrap_or_default(),
-        };
-        fields.finish()?;
-        Ok(filter)
+        }
     }
 
     /// The JSON Schema of what [`Filter::to_json`] writes.

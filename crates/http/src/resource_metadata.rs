@@ -8,15 +8,16 @@ use crate::http::Http;
 use crate::json::json as answer;
 use crate::operation::Operation;
 use crate::problem::Problem;
+use crate::query::NoQuery;
 
 /// `GET /.well-known/oauth-protected-resource`: where to get tokens for this
 /// server (RFC 9728, section 3).
-pub(crate) async fn of_server(State(http): State<Http>) -> Result<Response, Problem> {
+pub(crate) async fn of_server(State(http): State<Http>, _: NoQuery) -> Result<Response, Problem> {
     metadata(&http, "")
 }
 
 /// Likewise for what is served on `/mcp` (RFC 9728, section 3.1).
-pub(crate) async fn of_mcp(State(http): State<Http>) -> Result<Response, Problem> {
+pub(crate) async fn of_mcp(State(http): State<Http>, _: NoQuery) -> Result<Response, Problem> {
     metadata(&http, "/mcp")
 }
 

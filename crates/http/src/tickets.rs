@@ -61,18 +61,12 @@ pub(crate) fn describe_issue() -> Operation {
 
 /// Reads a filter, and `client_id`.
 fn parse(value: Value) -> Result<(Filter, Option<ClientId>), Invalid> {
-    let Value::Object(mut object) = value else {
+    let Value::Object(object) = value else {
         return Err(Invalid::value("an object"));
     };
-    let client = object.shift_remove("client_id");
-    let client =
-        client.map(|value| Fields::parsed(value).map_err(|e: Invalid| e.within("client_id")));
-    let filter = Filter::parse(object);
-    match (filter, client.transpose()) {
-        (Ok(filter), Ok(client)) => Ok((filter, client)),
-        (filter, client) => {
-            let refused = filter.err().into_iter().chain(client.err());
-            Err(Invalid::collect(refused).expect_err("one of them was refused"))
-        }
-    }
+    let mut fields = Fields::new(object);
+    let filter = Filter::read(&mut fields);
+    let client = fields.optional("client_id", Fields::parsed);
+    fields.finish()?;
+    Ok((filter, client))
 }

@@ -203,7 +203,10 @@ fn the_fields_are_those_that_the_server_knows() {
             assert!(documented.is_subset(&known), "{documented:?} {known:?}");
         }
     }
-    assert_eq!(seen, 5, "three kinds of events, a report, acknowledgements");
+    assert_eq!(
+        seen, 7,
+        "three kinds of events, a report, acknowledgements, keys, tickets"
+    );
 }
 
 #[test]
