@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::fields::{Fields, array, boolean, integer, object, object_of_at_most, text};
+use crate::fields::{Fields, MAX_DEPTH, array, boolean, integer, object, object_of_at_most, text};
 use crate::report::publishable_topic;
 use crate::schema::{self, and, described, reference, told_apart};
 use crate::{
@@ -28,7 +28,7 @@ pub struct Draft {
     pub title: Option<String>,
     /// Words to filter by, at most 32.
     pub tags: Arc<[Tag]>,
-    /// Whatever else the publisher wants to say, at most 64 KiB of JSON.
+    /// Whatever else the publisher wants to say, at most 64 KiB of JSON, 100 levels deep.
     pub data: Option<JsonObject>,
     /// After which it is neither delivered nor replayed.
     pub expiry: Option<Expiry>,
@@ -235,7 +235,8 @@ impl Draft {
 
     pub(crate) fn data_schema() -> Value {
         let kib = Self::MAX_DATA / 1024;
-        json!({"type": "object", "description": format!("At most {kib} KiB of JSON")})
+        let description = format!("At most {kib} KiB of JSON, {MAX_DEPTH} levels deep");
+        json!({"type": "object", "description": description})
     }
 }
 

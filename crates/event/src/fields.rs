@@ -116,15 +116,32 @@ pub(crate) fn object(value: Value) -> Result<JsonObject, Invalid> {
 /// Reads an object whose JSON takes at most `max` bytes.
 pub(crate) fn object_of_at_most(max: usize) -> impl FnOnce(Value) -> Result<JsonObject, Invalid> {
     move |value| {
+        let depth = depth(&value);
         let object = object(value)?;
         let size = serde_json::to_vec(&object).map_or(usize::MAX, |json| json.len());
-        if size <= max {
+        if size <= max && depth <= MAX_DEPTH {
             Ok(object)
         } else {
             let max = max / 1024;
-            Err(Invalid::value(format!("an object of at most {max} KiB")))
+            let expected = format!("an object of at most {max} KiB, {MAX_DEPTH} levels deep");
+            Err(Invalid::value(expected))
         }
     }
+}
+
+/// How many arrays and objects may lie within one another. Who reads an event
+/// finds it within others, and some parsers take no more than 128 in all: one
+/// event would spoil whole pages for them.
+pub(crate) const MAX_DEPTH: usize = 100;
+
+/// What a parser has made is not too deep for this, either.
+fn depth(value: &Value) -> usize {
+    let within = match value {
+        Value::Array(values) => values.iter().map(depth).max(),
+        Value::Object(fields) => fields.values().map(depth).max(),
+        _ => return 0,
+    };
+    1 + within.unwrap_or_default()
 }
 
 /// Reads a string by its length in characters (Unicode scalar values).
@@ -173,6 +190,8 @@ pub(crate) fn whole(value: &Value) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -190,5 +209,24 @@ mod tests {
         ] {
             check(wrong, None);
         }
+    }
+
+    #[test]
+    fn objects_have_a_size_and_a_depth() {
+        let check = |value: Value, fits: bool| {
+            assert_eq!(
+                object_of_at_most(1_024)(value.clone()).is_ok(),
+                fits,
+                "{value}"
+            );
+        };
+        check(json!({}), true);
+        check(json!({"a": "x".repeat(1_016)}), true);
+        check(json!({"a": "x".repeat(1_017)}), false);
+        check(json!([]), false);
+        assert_eq!(depth(&json!([1, [[], {"a": []}], {}])), 4);
+        let levels = |depth| (1..depth).fold(json!({}), |within, _| json!({"a": within}));
+        check(levels(MAX_DEPTH), true);
+        check(levels(MAX_DEPTH + 1), false);
     }
 }
