@@ -4,6 +4,8 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::stream;
+
 /// Who may talk to the server, as far as a browser tells: against pages of
 /// other sites, and against names that suddenly resolve to this machine (DNS
 /// rebinding).
@@ -45,8 +47,9 @@ impl GuardConfig {
             );
             return Err((StatusCode::FORBIDDEN, detail));
         }
-        if is_embedded_elsewhere(headers) {
-            let detail = "pages of other sites may not embed what this server answers";
+        if is_embedded_elsewhere(headers) || is_stream_of_a_link(uri, headers) {
+            let detail =
+                "pages of other sites may not embed what this server answers, nor link to a stream";
             return Err((StatusCode::FORBIDDEN, detail.to_owned()));
         }
         for origin in headers.get_all(header::ORIGIN) {
@@ -149,13 +152,29 @@ fn authority_of(origin: &str) -> Option<Authority> {
 }
 
 /// Whether a page of another site has a browser fetch this as an image, a
-/// script and the like, for which it sends no Origin (Fetch Metadata, section 2).
-/// Following a link is not that.
+/// script, a frame and the like, for which it sends no Origin (Fetch Metadata,
+/// section 2). Following a link is not that.
 fn is_embedded_elsewhere(headers: &HeaderMap) -> bool {
-    let is = |name: &str, value: &str| headers.get(name).is_some_and(|v| v == value);
-    is("sec-fetch-site", "cross-site")
-        && !is("sec-fetch-mode", "navigate")
+    let frames = ["frame", "iframe", "object", "embed"];
+    let is_link = says(headers, "sec-fetch-mode", "navigate")
+        && !frames
+            .iter()
+            .any(|frame| says(headers, "sec-fetch-dest", frame));
+    says(headers, "sec-fetch-site", "cross-site")
+        && !is_link
         && !headers.contains_key(header::ORIGIN)
+}
+
+/// Whether a link of another site leads to a stream. There is nothing to see
+/// there, but to open it may move the place of a durable client.
+fn is_stream_of_a_link(uri: &Uri, headers: &HeaderMap) -> bool {
+    stream::is_path(uri.path())
+        && says(headers, "sec-fetch-site", "cross-site")
+        && says(headers, "sec-fetch-mode", "navigate")
+}
+
+fn says(headers: &HeaderMap, name: &str, value: &str) -> bool {
+    headers.get(name).is_some_and(|given| given == value)
 }
 
 /// The host that a request is for: of its target if that has one (RFC 9112,
@@ -294,16 +313,19 @@ mod tests {
 
     #[test]
     fn what_other_sites_embed_is_refused_and_links_are_not() {
-        let check = |headers: &[(&'static str, &'static str)], expected: bool| {
+        let check_at = |path, headers: &[(&'static str, &'static str)], expected: bool| {
             let mut map = HeaderMap::new();
             map.insert(header::HOST, "localhost".parse().unwrap());
             for (name, value) in headers {
                 map.insert(*name, value.parse().unwrap());
             }
             let passes = GuardConfig::default()
-                .check(&Uri::from_static("/"), &map)
+                .check(&Uri::from_static(path), &map)
                 .is_ok();
-            assert_eq!(passes, expected, "{headers:?}");
+            assert_eq!(passes, expected, "{path} {headers:?}");
+        };
+        let check = |headers: &[(&'static str, &'static str)], expected| {
+            check_at("/", headers, expected);
         };
         check(
             &[
@@ -327,6 +349,25 @@ mod tests {
             ],
             true,
         );
+        let other_site = ("sec-fetch-site", "cross-site");
+        let navigates = ("sec-fetch-mode", "navigate");
+        check(
+            &[other_site, navigates, ("sec-fetch-dest", "document")],
+            true,
+        );
+        for frame in ["frame", "iframe", "object", "embed"] {
+            check(&[other_site, navigates, ("sec-fetch-dest", frame)], false);
+        }
+        for stream in ["/v1/stream?client_id=x&durable=true", "/mcp"] {
+            check_at(stream, &[other_site, navigates], false);
+            // Somebody who types the address, and a page of the server itself.
+            check_at(stream, &[("sec-fetch-site", "none"), navigates], true);
+            check_at(
+                stream,
+                &[("sec-fetch-site", "same-origin"), navigates],
+                true,
+            );
+        }
         let cors = ("sec-fetch-mode", "cors");
         check(
             &[
