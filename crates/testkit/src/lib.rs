@@ -20,7 +20,7 @@ pub use http::{Response, post_json, request};
 pub use server::ServerProcess;
 pub use stream::{EventStream, StreamEvent};
 #[cfg(target_os = "linux")]
-pub use system::{deafen, limit_file_size, vanish};
+pub use system::{deafen, limit_file_size, open_files, vanish};
 pub use system::{resident_bytes, signal};
 
 /// How long to wait for something that a working server does at once, on a

@@ -21,6 +21,17 @@ pub fn resident_bytes(pid: u32) -> u64 {
     kib.expect("a process with memory") * 1_024
 }
 
+/// How many files a process has open.
+///
+/// # Panics
+///
+/// If there is no such process.
+#[cfg(target_os = "linux")]
+pub fn open_files(pid: u32) -> usize {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a process");
+    files.count()
+}
+
 /// Lets the files of a process grow to `bytes` and no further, which to it is
 /// a disk that is full. None takes the limit away.
 #[cfg(target_os = "linux")]
