@@ -29,7 +29,7 @@ fuzz_target!(|json: &[u8]| {
     let event = Event::new(draft, now);
     let written = event.clone().encode().json;
     // Whatever ends a line would begin a field of a stream.
-    assert!(!written.iter().any(|byte| byte.is_ascii_control()));
+    assert!(!written.iter().any(|byte| *byte < b' '));
     let mut value: Value = serde_json::from_slice(&written).unwrap();
     assert!(EVENT.is_valid(&value), "{value}");
 
