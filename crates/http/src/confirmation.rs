@@ -54,6 +54,14 @@ impl Confirmation {
 
 /// The confirmation of a stream that hyper carries, which has a buffer of its
 /// own: what the connection had taken before it last flushed is in the kernel.
+///
+/// Over HTTP/2 a stream has a buffer, too, and what lies there is not flushed
+/// with the connection: it waits for the client to open the stream's window (RFC
+/// 9113, section 5.2). How much lies there is not known, but hyper
+/// holds a chunk back until the one before it has gone out to the connection
+/// ([`SEND_BUFFER`](crate::http2)). So what was taken with the last chunk proves
+/// nothing, and what was taken before that does; and after what matters comes
+/// a comment, to prove it.
 #[derive(Debug)]
 pub(crate) struct BufferedConfirmation {
     wire: Option<Arc<Wire>>,
@@ -61,6 +69,11 @@ pub(crate) struct BufferedConfirmation {
     timer: Option<Pin<Box<Sleep>>>,
     /// What the connection had taken when it last asked for more.
     taken: Option<Taken>,
+    /// Where the stream was when the connection last asked for more.
+    asked: Option<Cursor>,
+    /// Whether the last chunk was a comment, of which nobody wants to know
+    /// whether it arrived.
+    was_comment: bool,
     confirmation: Confirmation,
 }
 
@@ -77,14 +90,35 @@ impl BufferedConfirmation {
             wire,
             timer: None,
             taken: None,
+            asked: None,
+            was_comment: false,
             confirmation: Confirmation::default(),
         }
     }
 
     /// The connection asks for more, and so has taken everything up to `cursor`.
+    /// It was never given an empty chunk, for which nothing would be held back.
     pub(crate) fn taken(&mut self, cursor: Cursor) {
         let flushes = self.wire.as_ref().map_or(0, |wire| wire.flushes());
-        self.taken = Some(Taken { cursor, flushes });
+        let asked = self.asked.replace(cursor);
+        let has_gone_out = match self.is_proven() {
+            true => Some(cursor),
+            false => asked,
+        };
+        if let Some(cursor) = has_gone_out {
+            self.taken = Some(Taken { cursor, flushes });
+        }
+    }
+
+    /// What the connection is given now, as it has asked for more.
+    pub(crate) fn give(&mut self, is_comment: bool) {
+        self.was_comment = is_comment;
+    }
+
+    /// Whether everything that matters has gone out by the time that the connection
+    /// asks for more. If not, a comment is needed.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.was_comment || !self.wire.as_ref().is_some_and(|wire| wire.is_multiplexed())
     }
 
     /// Waits until it is time to look, for ever if there is nothing to look for.
@@ -99,10 +133,13 @@ impl BufferedConfirmation {
     /// Looks. `cursor` is where the stream is now: what it passed over since
     /// the connection asked was for nobody here. What was reached, if that is news.
     pub(crate) fn look(&mut self, cursor: Cursor) -> Option<Cursor> {
+        let is_proven = self.is_proven();
         if let Some(timer) = &mut self.timer {
             timer.as_mut().reset(Instant::now() + INTERVAL);
         }
-        if let Some(taken) = &mut self.taken {
+        if let Some(taken) = &mut self.taken
+            && is_proven
+        {
             taken.cursor = cursor;
         }
         self.last_look()

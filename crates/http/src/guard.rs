@@ -16,6 +16,8 @@ pub struct GuardConfig {
     /// Names (with or without a port) by which the server is reached, beside
     /// addresses and `localhost`.
     pub allowed_hosts: Vec<String>,
+    /// Whether it speaks TLS, so that only pages that came that way are its own.
+    pub is_secure: bool,
     /// Which sites' pages may use the server.
     pub origins: Origins,
 }
@@ -129,7 +131,9 @@ impl GuardConfig {
             return false;
         };
         let authority = authority_of(origin);
-        if host.is_some() && host == authority.as_ref() {
+        // Without TLS of our own a proxy may be speaking it for us.
+        let may_be_ours = !self.is_secure || origin.starts_with("https://");
+        if may_be_ours && host.is_some() && host == authority.as_ref() {
             return true;
         }
         match &self.origins {
@@ -309,6 +313,27 @@ mod tests {
         // A page that this server itself served, wherever it is reached.
         check(&guard, "192.0.2.1:8005", Some("http://192.0.2.1:8005"), 200);
         check(&guard, "192.0.2.1:8005", Some("http://192.0.2.1:9000"), 403);
+        check(
+            &guard,
+            "192.0.2.1:8005",
+            Some("https://192.0.2.1:8005"),
+            200,
+        );
+    }
+
+    #[test]
+    fn under_tls_only_a_page_that_came_that_way_is_our_own() {
+        let guard = GuardConfig {
+            is_secure: true,
+            ..GuardConfig::default()
+        };
+        check(
+            &guard,
+            "192.0.2.1:8005",
+            Some("https://192.0.2.1:8005"),
+            200,
+        );
+        check(&guard, "192.0.2.1:8005", Some("http://192.0.2.1:8005"), 403);
     }
 
     #[test]

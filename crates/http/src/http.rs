@@ -6,7 +6,7 @@ use notification_event::Timestamp;
 use notification_hub::Hub;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Capacity, GuardConfig, StreamConfig};
+use crate::{Capacity, GuardConfig, StreamConfig, Tls};
 
 /// The largest body that is read, in bytes.
 pub(crate) const MAX_BODY: usize = 1 << 20;
@@ -24,6 +24,8 @@ pub struct HttpConfig {
     pub stream: StreamConfig,
     /// How many there may be.
     pub capacity: Capacity,
+    /// What connections are encrypted with; none if they are not.
+    pub tls: Option<Tls>,
 }
 
 /// What may change while the server runs.

@@ -7,7 +7,8 @@
 //!   `publish.rs`, `events.rs`, `groups.rs`, …. All are behind the guard
 //!   (`guard.rs`) that looks at Host and Origin before anything else, and behind
 //!   `identity.rs`, which finds out who asks. What a door does it does through the
-//!   `Caller` that comes of that.
+//!   `Caller` that comes of that. All answers have the
+//!   headers of `headers.rs`.
 //! - [`plain_stream`] is the event stream alone, for another crate to serve on
 //!   a path that it shares.
 //! - [`serve`] accepts connections until it is told to stop, and then lets them
@@ -16,6 +17,9 @@
 //!   reads the heads of plain requests; `differential.rs` holds it against hyper.
 //! - `shards/` are the streams that leave hyper. What brings them there is in
 //!   `serve.rs`: `peek.rs` looks, the router admits, `handoff.rs` is what it leaves.
+//! - [`Tls`] is what connections are encrypted with, if they are; `certificate.rs`
+//!   reads it from files or makes one. `http2.rs` are the bounds of HTTP/2, which
+//!   is spoken over TLS only, to clients that ask for it.
 //! - `query.rs` reads query parameters and `path.rs` names in paths, strictly;
 //!   `problem.rs` is what every refusal looks like.
 //!
@@ -26,6 +30,7 @@ mod address;
 mod answer;
 mod body;
 mod capacity;
+mod certificate;
 mod clients;
 mod confirmation;
 mod connections;
@@ -37,8 +42,10 @@ mod groups;
 mod guard;
 mod handoff;
 mod head;
+mod headers;
 mod health;
 mod http;
+mod http2;
 mod identity;
 mod json;
 mod keys;
@@ -50,6 +57,7 @@ mod operation;
 mod path;
 mod peek;
 mod peer;
+mod plain;
 mod problem;
 mod publish;
 mod query;
@@ -64,16 +72,19 @@ mod speech;
 mod stream;
 mod tasks;
 mod tickets;
+mod tls;
 mod welcome;
 mod wire;
 
 pub use capacity::Capacity;
+pub use certificate::{Flaw, TlsError, TlsFiles};
 pub use guard::{GuardConfig, Origins};
 pub use http::{Http, HttpConfig, Settings};
 pub use ipnet::IpNet;
 pub use router::{Mcp, plain_stream, router};
 pub use serve::{Open, ServeConfig, serve};
 pub use stream::StreamConfig;
+pub use tls::Tls;
 
 /// What the targets in `fuzz/` call.
 #[cfg(fuzzing)]

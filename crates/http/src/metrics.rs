@@ -17,6 +17,9 @@ pub(crate) async fn metrics(State(http): State<Http>, caller: Caller) -> Result<
     let mut registry = Registry::default();
     caller.metrics()?.register(&mut registry);
     http.config.capacity.register(&mut registry);
+    if let Some(tls) = &http.config.tls {
+        tls.register(&mut registry);
+    }
     let mut text = String::new();
     encode(&mut text, &registry).expect("a String takes whatever is written");
     Ok(([(header::CONTENT_TYPE, FORMAT)], text).into_response())

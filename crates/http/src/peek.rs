@@ -7,6 +7,7 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use crate::head::{self, Head, LOOK};
+use crate::tls::HANDSHAKE;
 
 /// Waits until a client has said something, and looks what it is: that, and how
 /// many bytes. They stay where they are.
@@ -16,9 +17,21 @@ pub(crate) async fn peek(socket: &TcpStream) -> io::Result<(Head, usize)> {
         let mut buffer = [MaybeUninit::uninit(); LOOK];
         let mut buffer = ReadBuf::uninit(&mut buffer);
         let length = ready!(socket.poll_peek(cx, &mut buffer))?;
+        if buffer.filled().first() == Some(&HANDSHAKE) {
+            let detail = "it speaks TLS, which is not set up here";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, detail)).into();
+        }
         Ok((head::read(buffer.filled()), length)).into()
     })
     .await
+}
+
+/// Waits for the first byte that a client sends, and leaves it where it is.
+/// None if the client says nothing more.
+pub(crate) async fn first(socket: &TcpStream) -> io::Result<Option<u8>> {
+    let mut byte = [0];
+    let length = socket.peek(&mut byte).await?;
+    Ok(byte[..length].first().copied())
 }
 
 /// Takes away so many bytes that were looked at.

@@ -16,8 +16,8 @@ use crate::http::Http;
 use crate::identity::identify;
 use crate::problem::Problem;
 use crate::{
-    clients, connections, events, groups, health, keys, metrics, openapi, publish, receipts,
-    resource_metadata, session, stream, tasks, tickets, welcome,
+    clients, connections, events, groups, headers, health, keys, metrics, openapi, publish,
+    receipts, resource_metadata, session, stream, tasks, tickets, welcome,
 };
 
 /// What is served on `/mcp`, and how a request for it is refused before it gets there.
@@ -43,12 +43,14 @@ where
     let cors =
         GuardConfig::cors(move |origin| current.settings().guard.allows_origin(origin, None));
     let current = http.clone();
+    let transport = http.config.tls.as_ref();
+    let transport = transport.is_some_and(|tls| !tls.is_self_signed());
     let check = move |request: Request, next: Next| {
         let guard = &current.settings().guard;
         let verdict = guard.check(request.uri(), request.headers());
         let hub = current.hub.clone();
         async move {
-            match verdict {
+            let mut response = match verdict {
                 Ok(()) => next.run(request).await,
                 Err((status, detail)) => {
                     hub.refused(RefusalReason::Foreign, None, &detail);
@@ -57,7 +59,9 @@ where
                         _ => Problem::new(status, detail).into_response(),
                     }
                 }
-            }
+            };
+            headers::add(response.headers_mut(), transport);
+            response
         }
     };
     let doors = doors().into_iter();

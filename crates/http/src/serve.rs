@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,7 +10,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -20,12 +23,14 @@ use crate::Capacity;
 use crate::answer;
 use crate::handoff::Handoff;
 use crate::head::Head;
+use crate::http2::{self, Idle, Requests, Tasks};
 use crate::peek;
 use crate::peer::PeerWatch;
 #[cfg(unix)]
 use crate::shards::{self, ShardConfig, Shards};
 use crate::stream;
-use crate::wire::{Wire, WireIo};
+use crate::tls::{self, Tls, TlsIo};
+use crate::wire::{CountedIo, Wire, WireIo};
 
 /// How connections are treated.
 #[derive(Clone, Debug)]
@@ -46,6 +51,8 @@ pub struct ServeConfig {
     pub drain_timeout: Duration,
     /// Where connections are counted.
     pub capacity: Capacity,
+    /// What they are encrypted with; none if they are not.
+    pub tls: Option<Tls>,
 }
 
 impl ServeConfig {
@@ -92,6 +99,8 @@ struct Sockets {
     /// They end at once.
     killed: CancellationToken,
     tasks: TaskTracker,
+    /// Answers over HTTP/2, which end soon after their connection.
+    answers: TaskTracker,
 }
 
 /// Accepts connections until `stop`. Those that are open then go on
@@ -111,12 +120,23 @@ pub fn serve(
         #[cfg(unix)]
         shards: Shards::start(config.shard(), &Handle::current())?,
         tasks: config.capacity.connections.clone(),
+        answers: TaskTracker::new(),
         config,
         stopping: CancellationToken::new(),
         killed: CancellationToken::new(),
     });
     Ok(async move {
-        sockets.accept(listener, stop).await;
+        let tls = sockets.config.tls.clone();
+        let watching = async {
+            match tls {
+                Some(tls) => tls.watch().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sockets.accept(listener, stop) => {}
+            () = watching => {}
+        }
         Open(sockets)
     })
 }
@@ -163,6 +183,9 @@ impl Sockets {
     /// Looks what a connection wants, and brings it to who serves that.
     async fn begin(self: Arc<Self>, socket: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
         self.config.tune(&socket)?;
+        if let Some(tls) = self.config.tls.clone() {
+            return Box::pin(self.secure(socket, peer, tls)).await;
+        }
         let (head, length) = tokio::select! {
             looked = tokio::time::timeout(self.config.head_timeout, peek::peek(&socket)) => looked??,
             () = self.stopping.cancelled() => return Ok(()),
@@ -175,6 +198,25 @@ impl Sockets {
         }
         // In a box, so that who has not said anything yet needs little.
         Box::pin(self.requests(socket, peer, None)).await;
+        Ok(())
+    }
+
+    /// Encrypts a connection, and serves its requests.
+    async fn secure(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        tls: Tls,
+    ) -> std::io::Result<()> {
+        let (wire, io) = tokio::select! {
+            secured = tls.accept(socket, peer, self.config.head_timeout, self.config.answer_timeout) => secured?,
+            () = self.stopping.cancelled() => return Ok(()),
+        };
+        // In boxes, as the handshake needs much for a short time.
+        match tls::is_http_2(&io) {
+            true => Box::pin(self.http_2(wire, io)).await,
+            false => Box::pin(self.http_1(wire, io, None)).await,
+        }
         Ok(())
     }
 
@@ -225,6 +267,14 @@ impl Sockets {
         answered: Option<Response>,
     ) {
         let wire = Arc::new(Wire::new(socket, peer));
+        let io = WireIo::new(Arc::clone(&wire), self.config.answer_timeout);
+        self.http_1(wire, io, answered).await;
+    }
+
+    async fn http_1<T>(self: Arc<Self>, wire: Arc<Wire>, io: T, answered: Option<Response>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
         let (router, requested) = (self.router.clone(), Arc::clone(&wire));
         let answered = Mutex::new(answered);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -239,13 +289,39 @@ impl Sockets {
                 }
             }
         });
+        let io = TokioIo::new(CountedIo::new(io, Arc::clone(&wire)));
+        let connection = protocol(self.config.head_timeout).serve_connection(io, service);
+        self.carry(&wire, connection, None).await;
+    }
+
+    async fn http_2(self: Arc<Self>, wire: Arc<Wire>, io: TlsIo) {
+        wire.multiplex();
+        let (router, requested) = (self.router.clone(), Arc::clone(&wire));
+        let requests = Arc::new(Requests::default());
+        let idle = Idle::new(Arc::clone(&requests), Instant::now());
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let answering = requests.begin();
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Arc::clone(&requested));
+            let mut router = router.clone();
+            async move { Ok::<_, Infallible>(answering.with(router.call(request).await?)) }
+        });
+        let io = TokioIo::new(CountedIo::new(io, Arc::clone(&wire)));
+        let connection = http2::protocol(Tasks(self.answers.clone())).serve_connection(io, service);
+        self.carry(&wire, connection, Some(idle)).await;
+    }
+
+    /// Lets a connection do its work until it ends, its peer is gone, or the
+    /// server stops.
+    async fn carry<C>(&self, wire: &Wire, connection: C, mut idle: Option<Idle>)
+    where
+        C: GracefulConnection<Error = hyper::Error>,
+    {
         let mut watch = PeerWatch::new(self.config.peer_timeout);
-        let io = WireIo::new(Arc::clone(&wire), self.config.answer_timeout);
-        let connection =
-            protocol(self.config.head_timeout).serve_connection(TokioIo::new(io), service);
         let mut connection = std::pin::pin!(connection);
         let mut looks = tokio::time::interval(watch.interval());
         let mut is_stopping = false;
+        let mut idle_since = None;
         loop {
             tokio::select! {
                 finished = connection.as_mut() => {
@@ -260,9 +336,21 @@ impl Sockets {
                 }
                 () = self.killed.cancelled(), if is_stopping => break,
                 _ = looks.tick() => {
+                    let now = Instant::now();
                     let confirmation = wire.confirmation();
-                    if confirmation.is_some_and(|c| watch.is_gone(Instant::now(), c)) {
+                    if confirmation.is_some_and(|c| watch.is_gone(now, c)) {
                         tracing::info!("connection given up: its peer confirms nothing");
+                        break;
+                    }
+                    if !idle.as_mut().is_some_and(|idle| idle.is_over(now)) {
+                        continue;
+                    }
+                    // It is told first, so that no request gets lost.
+                    let since = *idle_since.get_or_insert_with(|| {
+                        connection.as_mut().graceful_shutdown();
+                        now
+                    });
+                    if now.duration_since(since) >= self.config.head_timeout {
                         break;
                     }
                 }
@@ -285,6 +373,8 @@ impl Sockets {
             self.shards.kill();
             self.tasks.wait().await;
         }
+        self.answers.close();
+        self.answers.wait().await;
     }
 }
 
@@ -305,6 +395,7 @@ mod tests {
             heartbeat: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(1),
             capacity: Capacity::of_files(None),
+            tls: None,
         }
     }
 

@@ -267,9 +267,11 @@ impl Writer {
         self.confirmation.taken(self.subscription.cursor());
         let delivery = loop {
             let needs_confirmation = self.subscription.needs_confirmation();
+            let needs_proof = needs_confirmation && !self.confirmation.is_proven();
             tokio::select! {
                 biased;
                 delivery = self.subscription.next() => break Some(delivery),
+                () = std::future::ready(()), if needs_proof => break None,
                 () = self.confirmation.due(), if needs_confirmation => {
                     if let Some(reached) = self.confirmation.look(self.subscription.cursor()) {
                         self.subscription.confirm(reached);
@@ -279,6 +281,7 @@ impl Writer {
             }
         };
         self.heartbeat.spoke();
+        self.confirmation.give(delivery.is_none());
         let Some(delivery) = delivery else {
             return Some(self.speech.comment(Some(&self.subscription)));
         };

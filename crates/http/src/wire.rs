@@ -24,6 +24,8 @@ pub(crate) struct Wire<S = TcpStream> {
     peer: SocketAddr,
     /// How often everything that was to be written had been.
     flushes: AtomicU64,
+    /// Whether several answers come over it at once.
+    is_multiplexed: AtomicBool,
     /// Our end of it was closed, which counts as a byte that is sent.
     ended: AtomicBool,
     /// What is being written is a stream.
@@ -48,6 +50,7 @@ impl<S: AsHandle> Wire<S> {
             stream,
             peer,
             flushes: AtomicU64::new(0),
+            is_multiplexed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             is_stream: AtomicBool::new(false),
         }
@@ -96,11 +99,22 @@ impl<S: AsHandle> Wire<S> {
         self.peer
     }
 
-    /// How often the connection had nothing left to write. What it was given
-    /// before this grew is the kernel's: hyper flushes its socket only when its
-    /// own buffer is empty.
+    /// How often the connection had nothing left to write, as its
+    /// [`CountedIo`] counts. What hyper had put into its own buffer before this
+    /// grew is the kernel's: it flushes only when that is empty.
     pub(crate) fn flushes(&self) -> u64 {
         self.flushes.load(Ordering::Relaxed)
+    }
+
+    /// Says that it speaks HTTP/2.
+    pub(crate) fn multiplex(&self) {
+        self.is_multiplexed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether several answers come over it at once, so that what one of them
+    /// is to say may wait while the connection has nothing left to write.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.is_multiplexed.load(Ordering::Relaxed)
     }
 
     /// How many bytes the kernel holds that the peer has not confirmed. None
@@ -255,12 +269,70 @@ impl AsyncWrite for WireIo {
 
     /// What is written is the kernel's.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.wire.flushes.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.wire.end())
+    }
+}
+
+/// What hyper reads and writes: the end of a wire, be it encrypted or not, whose
+/// flushes are counted where hyper asks for them. Below encryption they would say
+/// nothing of what hyper still holds.
+#[derive(Debug)]
+pub(crate) struct CountedIo<T> {
+    io: T,
+    wire: Arc<Wire>,
+}
+
+impl<T> CountedIo<T> {
+    pub(crate) fn new(io: T, wire: Arc<Wire>) -> Self {
+        Self { io, wire }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for CountedIo<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for CountedIo<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    /// Encryption holds records until the kernel takes them, and is flushed when
+    /// it has.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.wire.flushes.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 
@@ -428,6 +500,7 @@ mod tests {
             assert_eq!(after.written, sent.written);
             assert_eq!(wire.bytes_pending(), Some(0));
             let flushes = wire.flushes();
+            let mut io = CountedIo::new(io, Arc::clone(&wire));
             io.flush().await.unwrap();
             assert!(wire.flushes() > flushes);
             // The end is not counted with what is still to be confirmed.

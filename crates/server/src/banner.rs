@@ -21,6 +21,17 @@ pub(crate) fn banner(server: &Server) -> String {
              (--insecure-no-auth) !!!"
         ),
     };
+    let (tls, curl) = match server.tls() {
+        Some(tls) if tls.is_self_signed() => (
+            format!(
+                "\n  TLS        self-signed, made at this start; its SHA-256 is\n             {}",
+                tls.fingerprint()
+            ),
+            "curl -k",
+        ),
+        Some(tls) => (format!("\n  TLS        {}", tls.fingerprint()), "curl"),
+        None => (String::new(), "curl"),
+    };
     let streams = match server.max_streams() {
         Some(max) => {
             format!("at most {max}, as this process may have no more files open (ulimit -n)")
@@ -30,13 +41,13 @@ pub(crate) fn banner(server: &Server) -> String {
     format!(
         "notification-server {version}
 
-  Listening  {url}/mcp
+  Listening  {url}/mcp{tls}
   Data       {data}
   Streams    {streams}
   Access     {access}
 
-  Watch      curl -N -H \"Accept: text/event-stream\" {url}/mcp
-  Publish    curl -d \"Backup done\" {url}/v1/topics/backups
+  Watch      {curl} -N -H \"Accept: text/event-stream\" {url}/mcp
+  Publish    {curl} -d \"Backup done\" {url}/v1/topics/backups
 ",
         version = env!("CARGO_PKG_VERSION"),
     )

@@ -48,6 +48,9 @@ pub(crate) struct ServeArgs {
     /// Serve everyone who can reach a non-loopback address, without authentication
     #[arg(long)]
     insecure_no_auth: bool,
+    /// Speak https, with a certificate that is made now and that nobody vouches for
+    #[arg(long)]
+    tls_self_signed: bool,
 }
 
 impl Cli {
@@ -69,12 +72,21 @@ impl ServeArgs {
             let value = value.as_deref()?.into();
             Some(Flag { key, name, value })
         });
-        let insecure = self.insecure_no_auth.then(|| Flag {
-            key: "insecure_no_auth",
-            name: "insecure-no-auth",
-            value: true.into(),
+        let switches = [
+            (
+                "insecure_no_auth",
+                "insecure-no-auth",
+                self.insecure_no_auth,
+            ),
+            ("tls.self_signed", "tls-self-signed", self.tls_self_signed),
+        ];
+        let switched = switches.into_iter().filter(|(.., on)| *on);
+        let switched = switched.map(|(key, name, on)| Flag {
+            key,
+            name,
+            value: on.into(),
         });
-        given.chain(insecure).collect()
+        given.chain(switched).collect()
     }
 }
 

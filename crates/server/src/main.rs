@@ -83,7 +83,7 @@ fn announce(server: &Server) -> anyhow::Result<()> {
     if server.is_open() && !address.ip().is_loopback() {
         tracing::warn!(%address, "no authentication: everyone who can reach this address can read and publish everything");
     }
-    tracing::info!(%address, url = server.url(), data_dir = ?server.data_dir(), max_streams = ?server.max_streams(), "listening");
+    tracing::info!(%address, url = server.url(), certificate = server.tls().map(|tls| tls.fingerprint()), data_dir = ?server.data_dir(), max_streams = ?server.max_streams(), "listening");
     match server.config().logging.format {
         LogFormat::Text => print(&banner::banner(server)),
         LogFormat::Json => Ok(()),

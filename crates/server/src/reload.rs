@@ -1,7 +1,7 @@
 use std::time::SystemTime;
 
 use notification_event::Timestamp;
-use notification_http::{GuardConfig, Http, Settings};
+use notification_http::{GuardConfig, Http, Settings, Tls};
 use notification_hub::Hub;
 use tokio::sync::watch;
 
@@ -15,6 +15,7 @@ pub struct Reloader {
     pub(crate) hub: Hub,
     pub(crate) http: Http,
     pub(crate) jwks: watch::Sender<Option<JwksSource>>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) is_loopback: bool,
     pub(crate) started_with: Box<Config>,
 }
@@ -30,6 +31,9 @@ impl Reloader {
     pub fn apply(&self, config: &Config) -> Result<(), StartError> {
         let admin_key = admin_key(config)?;
         let tokens = config.auth.jwt.load()?;
+        if let Some(tls) = &self.tls {
+            tls.reload().map_err(StartError::tls)?;
+        }
         let access = self.hub.access();
         access.set_admin_key(admin_key.as_deref());
         tokens::accept(access, tokens, &self.jwks);
@@ -49,9 +53,14 @@ pub(crate) fn settings(config: &Config, is_loopback: bool) -> Settings {
     Settings {
         guard: GuardConfig {
             loopback_only: is_loopback,
+            is_secure: is_secure(config),
             allowed_hosts: config.allowed_hosts.clone(),
             origins: config.allowed_origins.clone(),
         },
         trusted_proxies: config.trusted_proxies.clone(),
     }
+}
+
+fn is_secure(config: &Config) -> bool {
+    config.tls.self_signed || config.tls.certificate_file.is_some()
 }

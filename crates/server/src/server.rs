@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use etcetera::BaseStrategy;
 use notification_access::Access;
-use notification_http::{Capacity, Http, HttpConfig, ServeConfig, StreamConfig};
+use notification_http::{
+    Capacity, Http, HttpConfig, ServeConfig, StreamConfig, Tls, TlsError, TlsFiles,
+};
 use notification_hub::{ClientsConfig, Hub, HubConfig};
 use notification_log::{EventLog, LogError, MemoryLog, OpenError, Retention, SqliteLog, Sync};
 use notification_mcp::{Mcp, McpConfig};
@@ -29,6 +31,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     url: String,
+    /// None if it speaks plain HTTP.
+    tls: Option<Tls>,
     hub: Hub,
     http: Http,
     stop: CancellationToken,
@@ -77,6 +81,14 @@ pub enum StartError {
     /// The limit of open files is below what is allowed, and cannot be raised.
     #[error("cannot raise the limit of open files")]
     OpenFiles(#[source] std::io::Error),
+    /// There is no certificate to speak TLS with.
+    #[error("{setting} cannot be used")]
+    Tls {
+        /// The setting that is to blame.
+        setting: &'static str,
+        /// What is wrong.
+        source: TlsError,
+    },
     /// The log was not opened.
     #[error(transparent)]
     Log(#[from] OpenError),
@@ -91,6 +103,19 @@ pub enum StartError {
         /// What the operating system said.
         source: std::io::Error,
     },
+}
+
+impl StartError {
+    pub(crate) fn tls(source: TlsError) -> Self {
+        Self::Tls {
+            setting: match source {
+                TlsError::Certificate { .. } => "tls.certificate_file",
+                TlsError::Key { .. } => "tls.key_file",
+                TlsError::SelfSigned(_) => "tls.self_signed",
+            },
+            source,
+        }
+    }
 }
 
 impl Server {
@@ -134,7 +159,9 @@ impl Server {
         }
         let listener = bind(config.bind).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let url = config.public_url.clone().unwrap_or_else(|| url(address));
+        let tls = tls(&config, address)?;
+        let url = config.public_url.clone();
+        let url = url.unwrap_or_else(|| self::url(address, tls.is_some()));
         let capacity = Capacity::of_files(files);
         let stop = CancellationToken::new();
         let http_config = HttpConfig {
@@ -146,11 +173,13 @@ impl Server {
                 retry: (config.stream.retry_min, config.stream.retry_max),
             },
             capacity: capacity.clone(),
+            tls: tls.clone(),
         };
         let settings = settings(&config, address.ip().is_loopback());
         Ok(Self {
             http: Http::new(hub.clone(), http_config, settings, stop.clone()),
             url,
+            tls,
             stop,
             jwks,
             config,
@@ -167,9 +196,14 @@ impl Server {
         self.address
     }
 
-    /// Where clients reach it: `http://127.0.0.1:8005`.
+    /// Where clients reach it: `http://127.0.0.1:8005`, or `https`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What it speaks TLS with; none if it speaks plain HTTP.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     /// Where its log lives; none if that is in memory.
@@ -200,6 +234,7 @@ impl Server {
             hub: self.hub.clone(),
             http: self.http.clone(),
             jwks: self.jwks.clone(),
+            tls: self.tls.clone(),
             is_loopback: self.address.ip().is_loopback(),
             started_with: Box::new(self.config.clone()),
         }
@@ -223,6 +258,7 @@ impl Server {
             config,
             listener,
             url,
+            tls,
             hub,
             http,
             stop,
@@ -249,6 +285,7 @@ impl Server {
             heartbeat: config.stream.heartbeat,
             drain_timeout: config.shutdown.drain,
             capacity,
+            tls,
         };
 
         let stopped = async {
@@ -307,6 +344,18 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+fn tls(config: &Config, address: SocketAddr) -> Result<Option<Tls>, StartError> {
+    let tls = match (&config.tls.certificate_file, &config.tls.key_file) {
+        (Some(certificate), Some(key)) => Tls::from_files(TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        }),
+        _ if config.tls.self_signed => Tls::self_signed(address.ip()),
+        _ => return Ok(None),
+    };
+    tls.map(Some).map_err(StartError::tls)
+}
+
 pub(crate) fn data_dir(config: &Config) -> Result<Option<PathBuf>, StartError> {
     if config.durability == Durability::Memory {
         return Ok(None);
@@ -337,7 +386,7 @@ pub(crate) fn open_log(
 }
 
 /// How clients on this machine reach what listens on `address`.
-fn url(address: SocketAddr) -> String {
+fn url(address: SocketAddr, is_secure: bool) -> String {
     let reachable = match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
             SocketAddr::from(([127, 0, 0, 1], address.port()))
@@ -347,5 +396,6 @@ fn url(address: SocketAddr) -> String {
         }
         address => address,
     };
-    format!("http://{reachable}")
+    let scheme = if is_secure { "https" } else { "http" };
+    format!("{scheme}://{reachable}")
 }

@@ -171,6 +171,7 @@ pub(super) fn http(hub: &Hub) -> Http {
     let retry = (Duration::from_secs(1), Duration::from_secs(1));
     let config = HttpConfig {
         capacity: Capacity::of_files(None),
+        tls: None,
         base_url: "http://localhost".to_owned(),
         authorization_servers: Vec::new(),
         body_timeout: Duration::from_secs(30),

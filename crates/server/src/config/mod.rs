@@ -40,6 +40,7 @@ pub struct Config {
     pub allowed_origins: Origins,
     #[serde(deserialize_with = "value::networks")]
     pub trusted_proxies: Vec<IpNet>,
+    pub tls: Tls,
     pub auth: Auth,
     pub limits: Limits,
     pub logging: Logging,
@@ -56,7 +57,7 @@ pub struct Config {
 #[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Auth {
     pub mode: AuthMode,
-    #[serde(deserialize_with = "value::file")]
+    #[serde(deserialize_with = "value::path")]
     pub admin_key_file: Option<PathBuf>,
     #[serde(deserialize_with = "value::urls")]
     pub authorization_servers: Vec<String>,
@@ -84,6 +85,17 @@ pub struct Quota {
     pub bytes_per_second: Option<u64>,
     #[serde(deserialize_with = "value::quota")]
     pub streams: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Tls {
+    #[serde(deserialize_with = "value::path")]
+    pub certificate_file: Option<PathBuf>,
+    #[serde(deserialize_with = "value::path")]
+    pub key_file: Option<PathBuf>,
+    pub self_signed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -281,6 +293,7 @@ impl Config {
                 self.insecure_no_auth != other.insecure_no_auth,
             ),
             ("auth", auth(self) != auth(other)),
+            ("tls", self.tls != other.tls),
             ("logging", self.logging != other.logging),
             ("retention", self.retention != other.retention),
             ("http", self.http != other.http),
@@ -318,6 +331,26 @@ impl Config {
         }
         let checked = config.auth.jwt.check();
         checked.map_err(|(key, detail)| bad_value(key, detail.to_owned()))?;
+        let Tls {
+            certificate_file,
+            key_file,
+            self_signed,
+        } = &config.tls;
+        let mistake = match (certificate_file, key_file, self_signed) {
+            (Some(_), None, _) => Some(("key_file", "expected the key of tls.certificate_file")),
+            (None, Some(_), _) => Some((
+                "certificate_file",
+                "expected the certificate that tls.key_file is for",
+            )),
+            (Some(_), Some(_), true) => Some((
+                "self_signed",
+                "expected false, as there is a tls.certificate_file",
+            )),
+            _ => None,
+        };
+        if let Some((name, detail)) = mistake {
+            return Err(bad_value(&format!("tls.{name}"), detail.to_owned()));
+        }
         Ok(config)
     }
 }
@@ -513,6 +546,22 @@ mod tests {
         check(
             load("[stream]\nretry_min_ms = 6000", &[], vec![]),
             &["stream.retry_min_ms = 6000", "retry_max_ms"],
+        );
+        check(
+            load("[tls]\ncertificate_file = \"a.pem\"", &[], vec![]),
+            &["tls.key_file = \"\"", "the key of tls.certificate_file"],
+        );
+        check(
+            load("[tls]\nkey_file = \"a.pem\"", &[], vec![]),
+            &["tls.certificate_file = \"\"", "tls.key_file is for"],
+        );
+        check(
+            load(
+                "[tls]\nkey_file = \"a\"\ncertificate_file = \"b\"\nself_signed = true",
+                &[],
+                vec![],
+            ),
+            &["tls.self_signed = true, set by /", "expected false"],
         );
         check(
             load("allowed_hosts = [\"http://a/\"]", &[], vec![]),

@@ -63,12 +63,6 @@ pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>,
     given.iter().map(network).collect()
 }
 
-pub(super) fn file<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
-    parsed(from, "a path", |text| {
-        Some((!text.is_empty()).then(|| text.into()))
-    })
-}
-
 pub(super) fn urls<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let expected = || D::Error::custom("expected URLs such as https://login.example.com");
     let given = Vec::<String>::deserialize(from).map_err(|_| expected())?;
