@@ -222,30 +222,7 @@ mod tests {
     fn pair() -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        let pem = |kind: &str, der: &[u8]| {
-            let base64 = base64(der);
-            format!("-----BEGIN {kind}-----\n{base64}\n-----END {kind}-----\n")
-        };
-        (
-            pem("CERTIFICATE", certificate.der()),
-            pem("PRIVATE KEY", &key.serialize_der()),
-        )
-    }
-
-    /// RFC 4648, section 4.
-    fn base64(bytes: &[u8]) -> String {
-        const ALPHABET: &[u8; 64] =
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let encode = |three: &[u8]| {
-            let padded = [0, 1, 2].map(|n| u32::from(three.get(n).copied().unwrap_or(0)));
-            let bits = padded[0] << 16 | padded[1] << 8 | padded[2];
-            (0..4).fold(String::new(), |text, n| {
-                let sixth = ALPHABET[(bits >> (18 - 6 * n) & 63) as usize];
-                text + &if n <= three.len() { sixth as char } else { '=' }.to_string()
-            })
-        };
-        bytes.chunks(3).map(encode).collect()
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
     }
 
     fn check(certificate: &str, key: &str, expected: Option<&str>) {

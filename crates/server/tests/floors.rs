@@ -22,7 +22,7 @@ const FLOORS: [(&str, u8); 9] = [
 ];
 
 /// Which crates alone may use an outside crate.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 17] = [
     ("axum", &["notification-http"]),
     // The server is a client, too: of whoever publishes the keys of tokens.
     ("hyper", &["notification-http", "notification-server"]),

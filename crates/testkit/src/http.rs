@@ -44,10 +44,22 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Response {
+    exchange(connect(server), server, method, path, headers, body)
+}
+
+/// One request on a connection that ends with it.
+pub(crate) fn exchange(
+    connection: impl Read + Write,
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Response {
     let length = body.len().to_string();
     let mut headers = headers.to_vec();
     headers.extend([("Content-Length", length.as_str()), ("Connection", "close")]);
-    let mut connection = send(server, method, path, &headers, body);
+    let mut connection = send_on(connection, server, method, path, &headers, body);
     let (status, headers) = read_head(&mut connection);
     let mut body = Vec::new();
     if method != "HEAD" {
@@ -79,10 +91,25 @@ pub(crate) fn send(
     headers: &[(&str, &str)],
     body: &str,
 ) -> BufReader<TcpStream> {
-    let mut connection = TcpStream::connect(server).expect("a server that listens");
+    send_on(connect(server), server, method, path, headers, body)
+}
+
+pub(crate) fn connect(server: SocketAddr) -> TcpStream {
+    let connection = TcpStream::connect(server).expect("a server that listens");
     connection
         .set_read_timeout(Some(DEADLINE))
         .expect("a socket");
+    connection
+}
+
+pub(crate) fn send_on<C: Read + Write>(
+    mut connection: C,
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> BufReader<C> {
     let mut head = format!("{method} {path} HTTP/1.1\r\n");
     if !headers
         .iter()

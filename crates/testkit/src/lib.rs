@@ -3,6 +3,7 @@
 //! - [`ServerProcess`]: the server's binary on a free port, with a directory of its own.
 //! - [`EventStream`]: an open stream and what arrives on it.
 //! - [`request`] and [`post_json`]: one HTTP exchange each; [`curl`]: the real one.
+//! - [`TlsConnection`]: one that speaks TLS, for a request or a stream.
 //! - [`signal`] and its like (`system.rs`): what is done to processes and sockets.
 //! - [`eventually`]: waits for something to become true, and fails if it does not.
 //!
@@ -12,6 +13,7 @@ mod http;
 mod server;
 mod stream;
 mod system;
+mod tls;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -22,6 +24,7 @@ pub use stream::{EventStream, StreamEvent};
 #[cfg(target_os = "linux")]
 pub use system::{deafen, limit_file_size, open_files, vanish};
 pub use system::{resident_bytes, signal};
+pub use tls::{TlsConnection, tls_client};
 
 /// How long to wait for something that a working server does at once, on a
 /// machine that is busy with other things.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
-use crate::{DEADLINE, Response, post_json, request, signal};
+use crate::{DEADLINE, Response, TlsConnection, request, signal};
 
 /// The server's binary, running on a free port of the loopback interface.
 /// Ends, by its process id, when this is dropped.
@@ -16,6 +16,8 @@ use crate::{DEADLINE, Response, post_json, request, signal};
 pub struct ServerProcess {
     child: Child,
     address: SocketAddr,
+    /// Whether it speaks TLS.
+    is_secure: bool,
     binary: PathBuf,
     arguments: Vec<String>,
     data_dir: PathBuf,
@@ -80,9 +82,10 @@ impl ServerProcess {
             }
         });
         match listening.recv_timeout(DEADLINE) {
-            Ok(address) => Self {
+            Ok((address, is_secure)) => Self {
                 child,
                 address,
+                is_secure,
                 binary,
                 arguments,
                 data_dir,
@@ -105,9 +108,10 @@ impl ServerProcess {
         self.address
     }
 
-    /// `http://127.0.0.1:PORT` and `path`.
+    /// `http://127.0.0.1:PORT`, or `https`, and `path`.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let scheme = if self.is_secure { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
     }
 
     /// Its process id.
@@ -122,12 +126,27 @@ impl ServerProcess {
 
     /// `GET path`.
     pub fn get(&self, path: &str) -> Response {
-        request(self.address, "GET", path, &[], "")
+        self.request("GET", path, &[], "")
     }
 
     /// `POST path` with JSON.
     pub fn post(&self, path: &str, json: &serde_json::Value) -> Response {
-        post_json(self.address, path, json)
+        let headers = [("Content-Type", "application/json")];
+        self.request("POST", path, &headers, &json.to_string())
+    }
+
+    /// One request on a connection of its own.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
+        match self.is_secure {
+            true => TlsConnection::open(self.address).request(method, path, headers, body),
+            false => request(self.address, method, path, headers, body),
+        }
     }
 
     /// A figure from `/metrics`, by its name and labels as they are printed; 0 if it is not there.
@@ -193,10 +212,10 @@ impl Drop for ServerProcess {
     }
 }
 
-fn listening_address(line: &str) -> Option<SocketAddr> {
+/// Where it listens, and whether it speaks TLS there.
+fn listening_address(line: &str) -> Option<(SocketAddr, bool)> {
     let url = line.trim().strip_prefix("Listening")?.trim();
-    url.strip_prefix("http://")?
-        .strip_suffix("/mcp")?
-        .parse()
-        .ok()
+    let (scheme, rest) = url.split_once("://")?;
+    let address = rest.strip_suffix("/mcp")?.parse().ok()?;
+    Some((address, scheme == "https"))
 }

@@ -8,9 +8,10 @@ use crate::Response;
 use crate::http::{header, read_chunk, read_head, send};
 
 /// An open `text/event-stream`.
-#[derive(Debug)]
 pub struct EventStream {
-    connection: BufReader<TcpStream>,
+    connection: BufReader<Box<dyn Read + Send>>,
+    /// What it comes over.
+    socket: TcpStream,
     /// The headers of the answer, names in lower case.
     headers: Vec<(String, String)>,
     text: Vec<u8>,
@@ -33,6 +34,16 @@ pub struct StreamEvent {
     pub data: Value,
 }
 
+impl std::fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventStream")
+            .field("socket", &self.socket)
+            .field("events", &self.events)
+            .field("last_id", &self.last_id)
+            .finish_non_exhaustive()
+    }
+}
+
 impl EventStream {
     /// Opens the stream at `path`, and takes its first event, which says `connected`.
     ///
@@ -41,9 +52,7 @@ impl EventStream {
     /// If it is refused.
     pub fn open(server: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut stream = Self::open_unread(server, path, headers);
-        let connected = stream.next().expect("a stream begins with an event");
-        assert_eq!(connected.data["status"], "connected", "{connected:?}");
-        assert_eq!(connected.id, None);
+        stream.connected();
         stream
     }
 
@@ -66,7 +75,9 @@ impl EventStream {
         path: &str,
         headers: &[(&str, &str)],
     ) -> Result<Self, Response> {
-        Self::read_from(send(server, "GET", path, headers, ""))
+        let connection = send(server, "GET", path, headers, "");
+        let socket = connection.get_ref().try_clone().expect("a socket");
+        Self::read_from(connection, socket)
     }
 
     /// The stream that was asked for on this connection, of whose answer nothing
@@ -76,10 +87,17 @@ impl EventStream {
     ///
     /// If it is refused.
     pub fn answered_on(connection: TcpStream) -> Self {
-        Self::read_from(BufReader::new(connection)).expect("a stream")
+        let socket = connection.try_clone().expect("a socket");
+        Self::read_from(BufReader::new(connection), socket).expect("a stream")
     }
 
-    fn read_from(mut connection: BufReader<TcpStream>) -> Result<Self, Response> {
+    /// The stream that was asked for on a connection over `socket`.
+    pub(crate) fn read_from(
+        connection: BufReader<impl Read + Send + 'static>,
+        socket: TcpStream,
+    ) -> Result<Self, Response> {
+        let connection: Box<dyn Read + Send> = Box::new(connection);
+        let mut connection = BufReader::new(connection);
         let (status, headers) = read_head(&mut connection);
         if status != 200 {
             let length = header(&headers, "content-length").and_then(|length| length.parse().ok());
@@ -93,6 +111,7 @@ impl EventStream {
         }
         Ok(Self {
             connection,
+            socket,
             headers,
             text: Vec::new(),
             events: VecDeque::new(),
@@ -100,6 +119,13 @@ impl EventStream {
             last_id: None,
             comments: 0,
         })
+    }
+
+    /// Takes the first event, which says `connected`.
+    pub(crate) fn connected(&mut self) {
+        let connected = self.next().expect("a stream begins with an event");
+        assert_eq!(connected.data["status"], "connected", "{connected:?}");
+        assert_eq!(connected.id, None);
     }
 
     /// The first header of that name, which is in lower case.
@@ -147,12 +173,12 @@ impl EventStream {
 
     /// Ends the stream from this side.
     pub fn close(self) {
-        let _ = self.connection.get_ref().shutdown(Shutdown::Both);
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 
-    /// The connection, with all that has not been read.
+    /// The socket that it comes over, with all that has not been read.
     pub fn into_connection(self) -> TcpStream {
-        self.connection.into_inner()
+        self.socket
     }
 
     /// Reads what the server writes next, whatever it is. False at the end.
