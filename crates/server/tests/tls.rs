@@ -6,7 +6,6 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{notification, server, server_with};
@@ -458,9 +457,12 @@ fn block_on(story: impl Future<Output = ()>) {
     runtime.unwrap().block_on(story);
 }
 
+/// Without heartbeats, which say something after each event by themselves.
+const SILENT: &str = "[tls]\nself_signed = true\n[stream]\nheartbeat_seconds = 3600";
+
 #[test]
 fn the_place_of_a_client_follows_what_it_gets_over_http_2() {
-    let server = Arc::new(server(&["--tls-self-signed"]));
+    let server = server_with(SILENT);
     block_on(async {
         let mut stream = Http2Stream::open(&server, 65_535).await;
         for n in 0..20 {
@@ -484,7 +486,7 @@ fn the_place_of_a_client_follows_what_it_gets_over_http_2() {
 #[test]
 fn what_waits_for_a_closed_window_has_not_arrived() {
     const WINDOW: usize = 1_500;
-    let server = Arc::new(server(&["--tls-self-signed"]));
+    let server = server_with(SILENT);
     block_on(async {
         let mut stream = Http2Stream::open(&server, WINDOW as u32).await;
         let one = publish(&server, "one");
