@@ -22,23 +22,28 @@ const FLOORS: [(&str, u8); 9] = [
 ];
 
 /// Which crates alone may use an outside crate.
-const HOMES: [(&str, &[&str]); 17] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("axum", &["notification-http"]),
     // The server is a client, too: of whoever publishes the keys of tokens.
     ("hyper", &["notification-http", "notification-server"]),
     ("hyper-util", &["notification-http", "notification-server"]),
     ("hyper-rustls", &["notification-server"]),
-    ("rustls", &["notification-server"]),
     ("httparse", &["notification-http"]),
-    ("rustls", &["notification-http", "notification-testkit"]),
+    (
+        "rustls",
+        &[
+            "notification-http",
+            "notification-server",
+            "notification-testkit",
+        ],
+    ),
     ("tokio-rustls", &["notification-http"]),
     ("rcgen", &["notification-http"]),
-    ("aws-lc-rs", &["notification-http"]),
     ("rmcp", &["notification-mcp"]),
     ("jsonschema", &["notification-mcp"]),
     ("rusqlite", &["notification-log"]),
     ("jsonwebtoken", &["notification-access"]),
-    ("aws-lc-rs", &["notification-access"]),
+    ("aws-lc-rs", &["notification-access", "notification-http"]),
     ("clap", &["notification-server", "notification-bench"]),
     ("anyhow", &["notification-server", "notification-bench"]),
 ];
