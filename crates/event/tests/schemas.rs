@@ -202,7 +202,17 @@ fn what_is_written_is_what_is_promised() {
         Status::Connected {
             connection_id: "c".into(),
             client_count: 1,
+            narrowed_to: None,
         },
+        Status::Connected {
+            connection_id: "c".into(),
+            client_count: 1,
+            narrowed_to: Some(vec!["ops/**".parse().unwrap()]),
+        },
+        Status::CredentialExpiring {
+            expires_at: Timestamp::from_millis(0),
+        },
+        Status::Unauthorized { reason: "r".into() },
         Status::Gap {
             cursor,
             reason: notification_event::GapReason::Epoch,
