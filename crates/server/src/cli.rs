@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use notification_server::Flag;
 
 use crate::bench::BenchArgs;
+use crate::key::KeyCommand;
 
 /// A real-time notification server: publish once, and everyone who should know knows.
 #[derive(Debug, Parser)]
@@ -22,6 +23,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server (what happens without a command, too)
     Serve(ServeArgs),
+    /// Create, list and revoke keys
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Print the settings with their defaults, as a commented TOML file
     Config,
     /// Put a load on a running server, check every delivery, and say how long they took

@@ -1,4 +1,3 @@
-use std::path::Path;
 use std::sync::Arc;
 
 use notification_access::Principal;
@@ -30,11 +29,6 @@ impl KeyStore {
         };
         let hub = Hub::open(log, hub_config).await?;
         Ok(Self { hub })
-    }
-
-    /// Where a server with these settings keeps its keys; none if it keeps none.
-    pub fn path(config: &Config) -> Result<Option<impl AsRef<Path>>, StartError> {
-        data_dir(config)
     }
 
     /// Whoever is on this machine, and may do everything.

@@ -9,6 +9,7 @@
 //! Command line, signals and logging belong to the binary (`main.rs`, `cli.rs`).
 
 mod access;
+mod api;
 mod config;
 mod jwks;
 mod keys;
@@ -18,6 +19,7 @@ mod server;
 mod tokens;
 
 pub use access::SecretError;
+pub use api::{Api, ApiError};
 pub use config::{
     Auth, AuthMode, Clients, Config, ConfigError, DataDir, Durability, Flag, Http, Jwt, Limits,
     LogFormat, Logging, Quota, Retention, Shutdown, Stream, Tasks, Tls,

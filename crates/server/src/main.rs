@@ -3,6 +3,7 @@
 mod banner;
 mod bench;
 mod cli;
+mod key;
 mod logging;
 mod signals;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command() {
         Command::Serve(args) => serve(&args),
         Command::Config => print(Config::DEFAULT_FILE),
+        Command::Key(command) => key::run(&command).and_then(|text| print(&text)),
         Command::Bench(args) => bench(&args),
     };
     match done {
