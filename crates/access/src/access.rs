@@ -34,6 +34,9 @@ pub enum Unauthenticated {
     /// What he said is not so. Never repeats what it was.
     #[error("{0}")]
     Wrong(String),
+    /// It cannot be found out now, for no fault of his.
+    #[error("{0}")]
+    Unavailable(String),
     /// He has been wrong too often.
     #[error(transparent)]
     Limited(#[from] Limited),
@@ -91,6 +94,9 @@ impl Access {
             Presented::Nothing => return Err(Unauthenticated::Missing),
             Presented::Bearer(text) => match self.bearer(text, address, now) {
                 Err(Bad::Limited(limited)) => return Err(limited.into()),
+                Err(Bad::Token(error @ TokenError::KeysNotAvailable)) => {
+                    return Err(Unauthenticated::Unavailable(error.to_string()));
+                }
                 found => found.map_err(|bad| bad.to_string()),
             },
             Presented::Session(text) => self.sessions.authenticate(text, now).ok_or_else(|| {
@@ -276,6 +282,11 @@ impl Access {
     /// Counts a stream, until the slot is dropped.
     pub fn admit_stream(&self, asker: Asker<'_>) -> Result<Slot, Limited> {
         self.limits().stream(asker)
+    }
+
+    /// Counts a connection from an address, until the slot is dropped.
+    pub fn admit_connection(&self, address: IpAddr) -> Result<Slot, Limited> {
+        self.limits().connection(address)
     }
 
     /// Other limits from now on. What is open and what was spent counts on.

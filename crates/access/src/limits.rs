@@ -36,6 +36,9 @@ pub struct Quotas {
     pub bytes_per_second: Option<NonZeroU32>,
     /// Streams that are open.
     pub streams: Option<NonZeroU32>,
+    /// Connections that are open, whatever for. Only of addresses: who it is that
+    /// connects is not known yet.
+    pub connections: Option<NonZeroU32>,
 }
 
 /// A limit was hit.
@@ -98,12 +101,14 @@ struct Scope<K: Hash + Eq + Clone> {
     bytes: Option<DefaultKeyedRateLimiter<K>>,
     streams: Option<NonZeroU32>,
     open: Open<K>,
+    connections: Option<NonZeroU32>,
+    connected: Open<K>,
 }
 
 type Open<K> = Arc<Mutex<HashMap<K, u32>>>;
 
-/// The place that an open stream takes, until it is dropped.
-#[derive(Debug)]
+/// The place that an open stream or connection takes, until it is dropped.
+#[derive(Debug, Default)]
 pub struct Slot(
     #[expect(dead_code, reason = "given back when it is dropped")] [Option<Box<dyn Held>>; 3],
 );
@@ -147,6 +152,7 @@ impl Limits {
         new.total.open = self.total.open.clone();
         new.principal.open = self.principal.open.clone();
         new.address.open = self.address.open.clone();
+        new.address.connected = self.address.connected.clone();
         let budgets = self.budgets.lock().expect("no holder panics").clone();
         new.budgets = Mutex::new(budgets);
         new
@@ -206,6 +212,14 @@ impl Limits {
                 .flatten(),
             self.total.stream(())?,
         ]))
+    }
+
+    /// One connection more from there, for as long as the slot lives.
+    pub(crate) fn connection(&self, address: IpAddr) -> Result<Slot, Limited> {
+        let Some(key) = counted_address(Some(address)) else {
+            return Ok(Slot::default());
+        };
+        Ok(Slot([self.address.connection(key)?, None, None]))
     }
 
     /// Forgets those of whom nothing was heard for long enough.
@@ -271,6 +285,8 @@ impl<K: Hash + Eq + Clone + fmt::Debug + Send + Sync + 'static> Scope<K> {
             bytes: limiter(quotas.bytes_per_second),
             streams: quotas.streams,
             open: Open::default(),
+            connections: quotas.connections,
+            connected: Open::default(),
         }
     }
 
@@ -306,20 +322,34 @@ impl<K: Hash + Eq + Clone + fmt::Debug + Send + Sync + 'static> Scope<K> {
     }
 
     fn stream(&self, key: K) -> Result<Option<Box<dyn Held>>, Limited> {
-        let Some(max) = self.streams else {
+        self.place("streams", self.streams, &self.open, key)
+    }
+
+    fn connection(&self, key: K) -> Result<Option<Box<dyn Held>>, Limited> {
+        self.place("connections", self.connections, &self.connected, key)
+    }
+
+    fn place(
+        &self,
+        what: &str,
+        max: Option<NonZeroU32>,
+        open: &Open<K>,
+        key: K,
+    ) -> Result<Option<Box<dyn Held>>, Limited> {
+        let Some(max) = max else {
             return Ok(None);
         };
-        let mut open = self.open.lock().expect("no holder panics");
-        let count = open.entry(key.clone()).or_default();
+        let mut counts = open.lock().expect("no holder panics");
+        let count = counts.entry(key.clone()).or_default();
         if *count >= max.get() {
             return Err(Limited {
-                limit: format!("{}.streams", self.name),
+                limit: format!("{}.{what}", self.name),
                 retry_after: None,
                 is_too_large: false,
             });
         }
         *count += 1;
-        let open = self.open.clone();
+        let open = open.clone();
         Ok(Some(Box::new(Place { open, key })))
     }
 

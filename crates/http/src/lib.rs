@@ -37,6 +37,7 @@ mod connections;
 #[cfg(any(test, fuzzing))]
 mod differential;
 mod door;
+mod doorkeeper;
 mod events;
 mod groups;
 mod guard;
@@ -78,6 +79,7 @@ mod wire;
 
 pub use capacity::Capacity;
 pub use certificate::{Flaw, TlsError, TlsFiles};
+pub use doorkeeper::Doorkeeper;
 pub use guard::{GuardConfig, Origins};
 pub use http::{Http, HttpConfig, Settings};
 pub use ipnet::IpNet;

@@ -15,8 +15,14 @@ const LINGER: Duration = Duration::from_secs(1);
 const MAX_READ: u64 = 64 << 10;
 
 /// Tells who speaks plain HTTP where TLS is spoken.
-pub(crate) async fn refuse(mut socket: TcpStream) -> std::io::Result<()> {
-    socket.write_all(&answer()).await?;
+pub(crate) async fn refuse(socket: TcpStream) -> std::io::Result<()> {
+    let detail = "TLS is spoken here: use https:// instead of http://";
+    say(socket, Problem::new(StatusCode::BAD_REQUEST, detail)).await
+}
+
+/// Answers whatever was asked, without having read it, and closes the connection.
+pub(crate) async fn say(mut socket: TcpStream, problem: Problem) -> std::io::Result<()> {
+    socket.write_all(&answer(&problem)).await?;
     socket.shutdown().await?;
     let mut rest = socket.take(MAX_READ);
     let mut nowhere = tokio::io::sink();
@@ -27,13 +33,12 @@ pub(crate) async fn refuse(mut socket: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn answer() -> Vec<u8> {
-    let detail = "TLS is spoken here: use https:// instead of http://";
-    let problem = Problem::new(StatusCode::BAD_REQUEST, detail);
-    let body = serde_json::to_vec(&problem).expect("strings and numbers");
+fn answer(problem: &Problem) -> Vec<u8> {
+    let body = serde_json::to_vec(problem).expect("strings and numbers");
     let mut head = format!(
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n\
+        "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\n\
          content-length: {}\r\nconnection: close\r\n",
+        problem.status(),
         body.len()
     );
     for (name, value) in headers::ALWAYS {

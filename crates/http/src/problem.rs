@@ -161,6 +161,9 @@ impl From<Unauthenticated> for Problem {
     fn from(error: Unauthenticated) -> Self {
         match error {
             Unauthenticated::Limited(limited) => limited.into(),
+            Unauthenticated::Unavailable(detail) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            }
             error => Self::new(StatusCode::UNAUTHORIZED, error.to_string()),
         }
     }

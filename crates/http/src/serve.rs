@@ -11,21 +11,25 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use notification_access::Slot;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower_service::Service;
 
 use crate::Capacity;
+use crate::Doorkeeper;
 use crate::answer;
 use crate::handoff::Handoff;
 use crate::head::Head;
 use crate::http2::{self, Idle, Requests, Tasks};
 use crate::peek;
 use crate::peer::PeerWatch;
+use crate::plain;
 #[cfg(unix)]
 use crate::shards::{self, ShardConfig, Shards};
 use crate::stream;
@@ -49,6 +53,8 @@ pub struct ServeConfig {
     pub heartbeat: Duration,
     /// How long connections may take to finish once the server stops.
     pub drain_timeout: Duration,
+    /// Who may connect.
+    pub doorkeeper: Doorkeeper,
     /// Where connections are counted.
     pub capacity: Capacity,
     /// What they are encrypted with; none if they are not.
@@ -87,6 +93,10 @@ pub(crate) fn protocol(head_timeout: Duration) -> http1::Builder {
         .max_buf_size(BUFFER);
     protocol
 }
+
+/// What a connection holds while it is open: that it is waited for, and its
+/// place among those of its address.
+pub(crate) type Place = (TaskTrackerToken, Slot);
 
 /// The connections of one listener.
 struct Sockets {
@@ -161,7 +171,7 @@ impl Sockets {
                     if !std::mem::replace(&mut accepting, true) {
                         tracing::info!("connections can be accepted again");
                     }
-                    let begun = self.clone().begin(socket, peer);
+                    let begun = self.clone().admit(socket, peer);
                     self.tasks.spawn(async move {
                         if let Err(error) = begun.await {
                             tracing::debug!(%peer, %error, "connection gone before it began");
@@ -180,8 +190,22 @@ impl Sockets {
         }
     }
 
+    /// Lets a connection in, if there is a place for it.
+    async fn admit(self: Arc<Self>, socket: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
+        match self.config.doorkeeper.admit(peer.ip()) {
+            Ok(slot) => self.begin(socket, peer, slot).await,
+            Err(_) if self.config.tls.is_some() => Ok(()),
+            Err(limited) => Box::pin(plain::say(socket, limited.into())).await,
+        }
+    }
+
     /// Looks what a connection wants, and brings it to who serves that.
-    async fn begin(self: Arc<Self>, socket: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
+    async fn begin(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        slot: Slot,
+    ) -> std::io::Result<()> {
         self.config.tune(&socket)?;
         if let Some(tls) = self.config.tls.clone() {
             return Box::pin(self.secure(socket, peer, tls)).await;
@@ -194,7 +218,7 @@ impl Sockets {
         if let Head::Plain(request) = head
             && stream::is_path(request.uri().path())
         {
-            return self.stream(socket, peer, *request, length).await;
+            return self.stream(socket, peer, *request, length, slot).await;
         }
         // In a box, so that who has not said anything yet needs little.
         Box::pin(self.requests(socket, peer, None)).await;
@@ -228,6 +252,7 @@ impl Sockets {
         peer: SocketAddr,
         request: axum::http::Request<()>,
         length: usize,
+        slot: Slot,
     ) -> std::io::Result<()> {
         let wire = Arc::new(Wire::new(socket.into_std()?, peer));
         let handoff = Handoff::new(wire.clone());
@@ -255,7 +280,7 @@ impl Sockets {
         let mut opening = answer::head(&response.into_parts().0);
         opening.extend_from_slice(&shards::chunk(&stream.opening));
         stream.opening = opening.into();
-        self.shards.take(wire, stream, self.tasks.token());
+        self.shards.take(wire, stream, (self.tasks.token(), slot));
         Ok(())
     }
 
@@ -394,6 +419,7 @@ mod tests {
             send_buffer: 32 << 10,
             heartbeat: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(1),
+            doorkeeper: Doorkeeper::default(),
             capacity: Capacity::of_files(None),
             tls: None,
         }

@@ -31,7 +31,7 @@ pub(crate) async fn keep(hub: Arc<Shared>, closing: CancellationToken) {
         hub.connections.look_for_slow_readers();
         hub.presence.look_for_leavers(tokio::time::Instant::now());
         hub.look_for_lapsed(now());
-        hub.audit.sum_up();
+        hub.audit.sum_up(Instant::now());
         hub.config.access.tidy(now());
         if let Err(error) = hub.log.check().await {
             hub.health.failed(&error);

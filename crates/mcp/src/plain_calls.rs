@@ -107,7 +107,10 @@ async fn put_into_json(response: Response<Body>) -> Refusal {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
+    use notification_access::Principal;
     use notification_event::JsonObject;
+    use notification_hub::{Hub, HubConfig};
+    use notification_log::MemoryLog;
     use serde_json::{Value, json};
 
     use super::*;
@@ -137,7 +140,12 @@ mod tests {
         });
         let message = Message::read(message.to_string().as_bytes()).unwrap();
         let request = Request::post("/mcp").header("content-type", "application/json");
-        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let hub = Hub::open(Arc::new(MemoryLog::new()), HubConfig::default());
+        let local = Arc::new(Principal::local());
+        parts
+            .extensions
+            .insert(hub.await.unwrap().caller(local, None));
         let response = calls.answer(parts, message).await.unwrap();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let answer: Value = serde_json::from_slice(&body).unwrap();

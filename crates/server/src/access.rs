@@ -82,11 +82,15 @@ pub(crate) fn limits(config: &Config) -> LimitsConfig {
         events_per_second: number(quota.events_per_second),
         bytes_per_second: number(quota.bytes_per_second),
         streams: number(quota.streams),
+        connections: None,
     };
     LimitsConfig {
         total: quotas(&config.limits.total),
         principal: quotas(&config.limits.principal),
-        address: quotas(&config.limits.address),
+        address: Quotas {
+            connections: number(config.limits.connections_per_address),
+            ..quotas(&config.limits.address)
+        },
     }
 }
 

@@ -276,6 +276,7 @@ impl Server {
             service: mcp.endpoint(notification_http::plain_stream(http.clone())),
             refusal: notification_mcp::refusal,
         };
+        let doorkeeper = http.doorkeeper();
         let router = notification_http::router(http, endpoint);
         let serve_config = ServeConfig {
             head_timeout: config.http.head_timeout,
@@ -284,6 +285,7 @@ impl Server {
             send_buffer: config.stream.send_buffer_bytes as usize,
             heartbeat: config.stream.heartbeat,
             drain_timeout: config.shutdown.drain,
+            doorkeeper,
             capacity,
             tls,
         };

@@ -1,10 +1,10 @@
 use std::io::{ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
 
+use crate::serve::Place;
 use bytes::Bytes;
 use notification_event::{Cursor, Position};
 use notification_hub::{Batch, Delivery, Feed, Step, Subscription, Take};
-use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use super::Socket;
@@ -46,7 +46,7 @@ pub(crate) struct Connection<S> {
     /// The stream's: no other connection has, or had, the same.
     pub(crate) id: Uuid,
     /// Draining waits for it.
-    _open: Option<TaskTrackerToken>,
+    _open: Option<Place>,
 }
 
 /// Where a connection is.
@@ -142,7 +142,7 @@ impl<S: Socket> Connection<S> {
         stream: Opened,
         peer_timeout: Duration,
         now: Instant,
-        open: Option<TaskTrackerToken>,
+        open: Option<Place>,
     ) -> Self {
         let Opened {
             subscription,

@@ -40,8 +40,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::serve::Place;
 use tokio::runtime::Handle;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 pub(crate) use outgoing::chunk;
 use socket::Socket;
@@ -78,7 +78,7 @@ impl Shards {
     }
 
     /// Takes a stream over. Each thread gets as many as the others.
-    pub(crate) fn take(&self, wire: Arc<Wire<TcpStream>>, stream: Opened, open: TaskTrackerToken) {
+    pub(crate) fn take(&self, wire: Arc<Wire<TcpStream>>, stream: Opened, open: Place) {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         self.threads[next % self.threads.len()].take(wire, stream, open);
     }

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use crate::serve::Place;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use notification_hub::Bell;
 use tokio::runtime::Handle;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use super::ShardConfig;
@@ -44,7 +44,7 @@ struct Inbox {
 
 #[derive(Debug)]
 enum Mail {
-    New(Socket, Opened, TaskTrackerToken),
+    New(Socket, Opened, Place),
     Read(Read),
     /// Nothing will come of what was to be read.
     Lost(usize, Uuid),
@@ -79,7 +79,7 @@ impl Thread {
         Ok(Self { inbox })
     }
 
-    pub(crate) fn take(&self, wire: Socket, stream: Opened, open: TaskTrackerToken) {
+    pub(crate) fn take(&self, wire: Socket, stream: Opened, open: Place) {
         self.inbox.put(Mail::New(wire, stream, open));
     }
 
@@ -196,7 +196,7 @@ impl Server {
         }
     }
 
-    fn add(&mut self, wire: Socket, stream: Opened, open: TaskTrackerToken, now: Instant) {
+    fn add(&mut self, wire: Socket, stream: Opened, open: Place, now: Instant) {
         let token = Token(self.shard.next_token());
         let interest = Interest::READABLE | Interest::WRITABLE;
         let fd = wire.stream().as_raw_fd();

@@ -89,6 +89,8 @@ fn what_is_refused_in_front_of_the_endpoint_is_refused_in_its_way() {
         let error = json!({"code": code, "message": "not you"});
         assert_eq!(json, json!({"jsonrpc": "2.0", "id": null, "error": error}));
     };
-    check(StatusCode::FORBIDDEN, -32600);
+    check(StatusCode::UNAUTHORIZED, -32600);
+    check(StatusCode::FORBIDDEN, -32024);
+    check(StatusCode::TOO_MANY_REQUESTS, -32025);
     check(StatusCode::SERVICE_UNAVAILABLE, -32603);
 }

@@ -71,6 +71,8 @@ pub struct Limits {
     pub total: Quota,
     pub principal: Quota,
     pub address: Quota,
+    #[serde(deserialize_with = "value::quota")]
+    pub connections_per_address: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
