@@ -84,12 +84,16 @@ pub(crate) fn limits(config: &Config) -> LimitsConfig {
         streams: number(quota.streams),
         connections: None,
     };
+    let address = &config.limits.address;
     LimitsConfig {
         total: quotas(&config.limits.total),
         principal: quotas(&config.limits.principal),
         address: Quotas {
-            connections: number(config.limits.connections_per_address),
-            ..quotas(&config.limits.address)
+            requests_per_second: number(address.requests_per_second),
+            events_per_second: number(address.events_per_second),
+            bytes_per_second: number(address.bytes_per_second),
+            streams: number(address.streams),
+            connections: number(address.connections),
         },
     }
 }

@@ -70,9 +70,23 @@ pub struct Auth {
 pub struct Limits {
     pub total: Quota,
     pub principal: Quota,
-    pub address: Quota,
+    pub address: AddressQuota,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
+pub struct AddressQuota {
     #[serde(deserialize_with = "value::quota")]
-    pub connections_per_address: Option<u64>,
+    pub requests_per_second: Option<u64>,
+    #[serde(deserialize_with = "value::quota")]
+    pub events_per_second: Option<u64>,
+    #[serde(deserialize_with = "value::quota")]
+    pub bytes_per_second: Option<u64>,
+    #[serde(deserialize_with = "value::quota")]
+    pub streams: Option<u64>,
+    #[serde(deserialize_with = "value::quota")]
+    pub connections: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
