@@ -32,6 +32,10 @@ pub(crate) fn banner(server: &Server) -> String {
         Some(tls) => (format!("\n  TLS        {}", tls.fingerprint()), "curl"),
         None => (String::new(), "curl"),
     };
+    let curl = match server.is_open() {
+        true => curl.to_owned(),
+        false => format!("{curl} -H \"Authorization: Bearer $KEY\""),
+    };
     let streams = match server.max_streams() {
         Some(max) => {
             format!("at most {max}, as this process may have no more files open (ulimit -n)")
