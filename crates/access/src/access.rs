@@ -228,7 +228,8 @@ impl Access {
         self.keys.create(of, &by.name, now)
     }
 
-    /// The key as it will be when it is revoked; none if there is none, or it is already.
+    /// The key as it will be when it is revoked; none if there is none, or it is
+    /// already, and stored so.
     pub fn revoked_key(&self, id: &str, now: Timestamp) -> Option<ApiKey> {
         self.keys.revoked(id, now)
     }
@@ -254,9 +255,19 @@ impl Access {
         self.keys.are_there_any()
     }
 
-    /// The keys that were used since this was last asked.
-    pub fn take_used_keys(&self) -> Vec<ApiKey> {
-        self.keys.take_used()
+    /// The key is as it is here from now on, which has not been stored yet.
+    pub fn put_unsaved_key(&self, key: ApiKey) {
+        self.keys.put_unsaved(key);
+    }
+
+    /// The keys that have changed since this was last asked.
+    pub fn take_unsaved_keys(&self) -> Vec<ApiKey> {
+        self.keys.take_unsaved()
+    }
+
+    /// These could not be stored.
+    pub fn give_back_unsaved_keys(&self, keys: &[ApiKey]) {
+        self.keys.give_back_unsaved(keys);
     }
 
     /// Counts one request more from an address, of whomever.

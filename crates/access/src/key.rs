@@ -227,9 +227,17 @@ impl ApiKey {
         }
     }
 
+    fn is_of_operator(&self) -> bool {
+        // No other has a sign in it.
+        self.id.starts_with("operator-")
+    }
+
     fn principal(&self) -> Principal {
         Principal {
-            name: format!("key:{}", self.of.name).into(),
+            name: match self.is_of_operator() {
+                true => "operator".into(),
+                false => format!("key:{}", self.of.name).into(),
+            },
             credential: Credential::Key(self.id.clone()),
             grants: self.of.grants.clone(),
             client: self.of.client.clone(),
@@ -280,8 +288,8 @@ struct Entry {
     principal: Arc<Principal>,
     /// In milliseconds since 1970; 0 is never.
     last_used: AtomicI64,
-    /// Whether that was not stored yet.
-    is_stale: AtomicBool,
+    /// Whether something of it was not stored yet.
+    is_unsaved: AtomicBool,
 }
 
 impl Keys {
@@ -336,10 +344,8 @@ impl Keys {
         now: Timestamp,
     ) -> Result<Arc<Principal>, KeyError> {
         let digest = self.secret.digest(text);
-        let entry = match id_of(text) {
-            Some(id) => self.by_id(id),
-            None => self.of_operator(),
-        };
+        let entry = id_of(text).and_then(|id| self.by_id(id));
+        let entry = entry.or_else(|| self.of_operator());
         let entry = entry.ok_or(KeyError::Unknown)?;
         if !entry.key.digest.is(&digest) {
             return Err(KeyError::Unknown);
@@ -387,17 +393,29 @@ impl Keys {
 
     /// The key is as it is here from now on.
     pub(crate) fn put(&self, key: ApiKey) {
+        self.insert(Entry::new(key));
+    }
+
+    /// Likewise, which has not been stored yet.
+    pub(crate) fn put_unsaved(&self, key: ApiKey) {
         let entry = Entry::new(key);
+        entry.is_unsaved.store(true, Ordering::Relaxed);
+        self.insert(entry);
+    }
+
+    fn insert(&self, entry: Entry) {
         let mut keys = self.by_id.write().expect("no holder panics");
         keys.insert(entry.key.id.clone(), Arc::new(entry));
     }
 
-    /// The key as it will be when it is revoked; none if there is none, or it is already.
+    /// The key as it will be when it is revoked; none if there is none, or it is
+    /// already, and stored so.
     pub(crate) fn revoked(&self, id: &str, now: Timestamp) -> Option<ApiKey> {
-        let key = self.by_id(id)?.shown();
-        let is_live = key.revoked_at.is_none();
-        is_live.then_some(ApiKey {
-            revoked_at: Some(now),
+        let entry = self.by_id(id)?;
+        let key = entry.shown();
+        let is_done = key.revoked_at.is_some() && !entry.is_unsaved.load(Ordering::Relaxed);
+        (!is_done).then_some(ApiKey {
+            revoked_at: key.revoked_at.or(Some(now)),
             ..key
         })
     }
@@ -413,13 +431,21 @@ impl Keys {
         !self.read().is_empty() || self.of_operator().is_some()
     }
 
-    /// Those that were used since this was last asked.
-    pub(crate) fn take_used(&self) -> Vec<ApiKey> {
+    /// Those that were used, or otherwise changed, since this was last asked.
+    pub(crate) fn take_unsaved(&self) -> Vec<ApiKey> {
         let keys = self.read();
-        let used = keys
+        let unsaved = keys
             .values()
-            .filter(|entry| entry.is_stale.swap(false, Ordering::Relaxed));
-        used.map(|entry| entry.shown()).collect()
+            .filter(|entry| entry.is_unsaved.swap(false, Ordering::Relaxed));
+        unsaved.map(|entry| entry.shown()).collect()
+    }
+
+    /// These could not be stored.
+    pub(crate) fn give_back_unsaved(&self, keys: &[ApiKey]) {
+        let known = self.read();
+        for entry in keys.iter().filter_map(|key| known.get(&key.id)) {
+            entry.is_unsaved.store(true, Ordering::Relaxed);
+        }
     }
 
     fn get(&self, id: &str) -> Option<Arc<Entry>> {
@@ -441,7 +467,7 @@ impl Entry {
         Self {
             principal: Arc::new(key.principal()),
             last_used: AtomicI64::new(key.last_used_at.map_or(0, Timestamp::as_millis)),
-            is_stale: AtomicBool::new(false),
+            is_unsaved: AtomicBool::new(false),
             key,
         }
     }
@@ -452,7 +478,7 @@ impl Entry {
         let now = now.as_millis();
         if now - self.last_used.load(Ordering::Relaxed) >= MINUTE {
             self.last_used.store(now, Ordering::Relaxed);
-            self.is_stale.store(true, Ordering::Relaxed);
+            self.is_unsaved.store(true, Ordering::Relaxed);
         }
     }
 
@@ -535,6 +561,12 @@ mod tests {
         );
         let revoked = keys.revoked(&key.id, at(5)).unwrap();
         assert!(keys.authenticate(&text, at(5)).is_ok());
+        keys.put_unsaved(revoked.clone());
+        assert!(keys.revoked(&key.id, at(6)).is_some(), "it is to be stored");
+        let unsaved = keys.take_unsaved();
+        assert!(unsaved.iter().any(|k| k.revoked_at == Some(at(5))));
+        keys.give_back_unsaved(&unsaved);
+        assert!(!keys.take_unsaved().is_empty());
         keys.put(revoked);
         assert_eq!(
             keys.authenticate(&text, at(5)).err(),
@@ -551,7 +583,7 @@ mod tests {
         let text = "correct-horse-battery-staple-correct";
         keys.set_admin_key(Some(text));
         let principal = keys.authenticate(text, at(1)).unwrap();
-        assert_eq!(&*principal.name, "key:operator");
+        assert_eq!(&*principal.name, "operator");
         let Credential::Key(id) = &principal.credential else {
             panic!("{principal:?}");
         };
@@ -560,7 +592,7 @@ mod tests {
         keys.set_admin_key(Some("another-horse-battery-staple-correct"));
         assert!(keys.authenticate(text, at(1)).is_err());
         assert_eq!(keys.check(id, at(1)), Err(KeyError::Unknown));
-        assert!(keys.take_used().is_empty());
+        assert!(keys.take_unsaved().is_empty());
     }
 
     #[test]
@@ -583,9 +615,9 @@ mod tests {
                    "groups": ["g"], "events_per_hour": 1, "expires_at": "2034-01-01T00:00:00Z"}),
         );
         keys.authenticate(&text, at(100)).unwrap();
-        let used = keys.take_used();
+        let used = keys.take_unsaved();
         assert_eq!(used[0].last_used_at, Some(at(100)));
-        assert!(keys.take_used().is_empty());
+        assert!(keys.take_unsaved().is_empty());
         let again = Keys::new(ServerSecret::new(&[7; 32]));
         again.put(ApiKey::from_record(&used[0].to_record()).unwrap());
         assert_eq!(again.list()[0].to_json(), used[0].to_json());

@@ -1,8 +1,6 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use notification_access::{
-    Denied, Grant, IssueError, Limited, NewKeyError, Unauthenticated, seconds,
-};
+use notification_access::{Denied, Grant, Limited, NewKeyError, Refused, Unauthenticated, seconds};
 use notification_event::schema::{object, reference};
 use notification_event::{FieldError, Invalid};
 use notification_hub::{
@@ -169,20 +167,22 @@ impl From<Unauthenticated> for Problem {
     }
 }
 
-impl From<ReadError> for Problem {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Denied(denied) => denied.into(),
-            ReadError::Log(error) => error.into(),
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Denied(denied) => denied.into(),
+            Refused::Limited(limited) => limited.into(),
+            Refused::Lapsed(lapsed) => Self::new(StatusCode::UNAUTHORIZED, lapsed.to_string()),
         }
     }
 }
 
-impl From<IssueError> for Problem {
-    fn from(error: IssueError) -> Self {
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
         match error {
-            IssueError::Denied(denied) => denied.into(),
-            IssueError::Limited(limited) => limited.into(),
+            ReadError::Refused(refused) => refused.into(),
+            ReadError::Log(error) => error.into(),
+            ReadError::Publish(error) => error.into(),
         }
     }
 }
@@ -190,7 +190,7 @@ impl From<IssueError> for Problem {
 impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Self {
         match error {
-            KeyError::Denied(denied) => denied.into(),
+            KeyError::Refused(refused) => refused.into(),
             KeyError::Publish(error) => error.into(),
             KeyError::New(error @ NewKeyError::NameTaken(_)) => {
                 Self::new(StatusCode::CONFLICT, error.to_string())
@@ -213,9 +213,7 @@ impl From<PublishError> for Problem {
         match error {
             PublishError::Invalid { invalid, .. } => Self::unprocessable(invalid),
             PublishError::Conflict { invalid, .. } => Self::conflict(invalid),
-            PublishError::Denied(denied) => denied.into(),
-            PublishError::Lapsed(lapsed) => Self::new(StatusCode::UNAUTHORIZED, lapsed.to_string()),
-            PublishError::Limited(limited) => limited.into(),
+            PublishError::Refused(refused) => refused.into(),
             PublishError::Log(_) | PublishError::Closing | PublishError::Failed => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
@@ -231,8 +229,7 @@ impl From<SubscribeError> for Problem {
             SubscribeError::Durable(DurableError::TooMany) => StatusCode::TOO_MANY_REQUESTS,
             SubscribeError::Log(error) => return error.into(),
             SubscribeError::Publish(error) => return error.into(),
-            SubscribeError::Denied(denied) => return denied.into(),
-            SubscribeError::Limited(limited) => return limited.into(),
+            SubscribeError::Refused(refused) => return refused.into(),
         };
         Self::new(status, error.to_string())
     }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -10,13 +10,20 @@ use tokio::sync::mpsc;
 use crate::Metrics;
 use crate::metrics::ReasonLabel;
 
-/// How many refusals get a line of the log each in a second. The others are counted.
+/// How much of what is refused, or may be done as often as one likes, gets a line
+/// of the log each in a second. The rest is counted.
 const LINES: u64 = 20;
 
-/// How many refusals of principals are events of their own in a minute. All
-/// others are counted, and the counts are one event a minute: whoever is refused
-/// must not push out of the log what others have published.
+/// How much of that is events of their own in a minute, of each principal and of
+/// all. The rest is counted, and the counts are one event a minute: nobody must
+/// push out of the log what others have published.
 const EVENTS: u64 = 10;
+const EVENTS_OF_ALL: u64 = 100;
+
+/// How much of why something was refused is repeated, in characters: some of it
+/// is what was asked.
+const MAX_DETAIL: usize = 120;
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Says who did what, in the log of the server (target `audit`) and on the topic
@@ -25,19 +32,54 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) struct Audit {
     /// Unbounded: what is said of one request is bounded, and so are refusals.
     announcements: mpsc::UnboundedSender<Draft>,
-    refused: Mutex<Refused>,
+    tally: Mutex<Tally>,
     metrics: Metrics,
 }
 
 #[derive(Debug, Default)]
-struct Refused {
-    /// Since the last look of the keeper, a second ago.
-    lines: u64,
-    /// Since the counts were told last.
-    events: u64,
+struct Tally {
+    /// Lines since the last look of the keeper, a second ago: those of known
+    /// principals, and those of nobody, who must not hide the others.
+    lines: [u64; 2],
+    /// Events since the counts were told last, of each principal and of all.
+    events: HashMap<String, u64>,
+    events_of_all: u64,
     told_at: Option<Instant>,
-    /// Those that were no events, by reason.
+    /// What was no event, by what it was.
     untold: BTreeMap<&'static str, u64>,
+}
+
+/// How something is told.
+#[derive(Clone, Copy)]
+struct Told {
+    has_line: bool,
+    is_event: bool,
+}
+
+impl Tally {
+    fn tell(&mut self, what: &'static str, principal: Option<&str>) -> Told {
+        let lines = &mut self.lines[usize::from(principal.is_some())];
+        *lines += 1;
+        let has_line = *lines <= LINES;
+        let is_event = principal.is_some_and(|principal| self.has_event_left(principal));
+        if !is_event {
+            *self.untold.entry(what).or_default() += 1;
+        }
+        Told { has_line, is_event }
+    }
+
+    fn has_event_left(&mut self, principal: &str) -> bool {
+        if self.events_of_all >= EVENTS_OF_ALL {
+            return false;
+        }
+        let events = self.events.entry(principal.to_owned()).or_default();
+        let is_left = *events < EVENTS;
+        if is_left {
+            *events += 1;
+            self.events_of_all += 1;
+        }
+        is_left
+    }
 }
 
 /// Who did something.
@@ -78,7 +120,7 @@ impl Audit {
     pub(crate) fn new(announcements: mpsc::UnboundedSender<Draft>, metrics: Metrics) -> Self {
         Self {
             announcements,
-            refused: Mutex::default(),
+            tally: Mutex::default(),
             metrics,
         }
     }
@@ -91,56 +133,58 @@ impl Audit {
         self.announce(deed, data);
     }
 
+    /// Says that something was done that everybody may do, as often as he likes.
+    pub(crate) fn noted(&self, deed: &'static str, by: By<'_>, what: &[(&str, &str)]) {
+        let told = self.lock().tell(deed, by.principal);
+        self.say(deed, told, by.and(what));
+    }
+
     /// Says that a request was refused.
     pub(crate) fn refused(&self, reason: RefusalReason, by: By<'_>, detail: &str) {
         let word = reason.as_str();
         let label = ReasonLabel { reason: word };
         self.metrics.refused.get_or_create(&label).inc();
-        let mut refused = self.lock();
-        refused.lines += 1;
-        let has_line = refused.lines <= LINES;
-        let is_event = by.principal.is_some() && refused.events < EVENTS;
-        match is_event {
-            true => refused.events += 1,
-            false => *refused.untold.entry(word).or_default() += 1,
-        }
-        drop(refused);
-        if !has_line && !is_event {
-            return;
-        }
-        let data = by.and(&[("reason", word), ("detail", detail)]);
-        if has_line {
+        let told = self.lock().tell(word, by.principal);
+        let detail: String = detail.chars().take(MAX_DETAIL).collect();
+        let data = by.and(&[("reason", word), ("detail", &detail)]);
+        self.say("request.refused", told, data);
+    }
+
+    fn say(&self, deed: &str, told: Told, data: JsonObject) {
+        if told.has_line {
             let json = Value::Object(data.clone()).to_string();
-            tracing::warn!(target: "audit", deed = "request.refused", data = %json);
+            tracing::info!(target: "audit", deed, data = %json);
         }
-        if is_event {
-            self.announce("request.refused", data);
+        if told.is_event {
+            self.announce(deed, data);
         }
     }
 
     /// Says how many refusals were not told one by one. To be called once a second.
     pub(crate) fn sum_up(&self, now: Instant) {
-        let mut refused = self.lock();
-        let more = std::mem::take(&mut refused.lines).saturating_sub(LINES);
+        let mut tally = self.lock();
+        let lines = std::mem::take(&mut tally.lines);
+        let more: u64 = lines.iter().map(|lines| lines.saturating_sub(LINES)).sum();
         if more > 0 {
-            tracing::warn!(target: "audit", more, "more requests were refused than are told one by one");
+            tracing::warn!(target: "audit", more, "more was refused, or done by everybody, than is told one by one");
         }
-        if refused.told_at.is_some_and(|at| now < at + MINUTE) {
+        if tally.told_at.is_some_and(|at| now < at + MINUTE) {
             return;
         }
-        if refused.events > 0 || !refused.untold.is_empty() {
-            refused.told_at = Some(now);
+        if tally.events_of_all > 0 || !tally.untold.is_empty() {
+            tally.told_at = Some(now);
         }
-        refused.events = 0;
-        if !refused.untold.is_empty() {
-            let untold = std::mem::take(&mut refused.untold).into_iter();
-            let data = untold.map(|(reason, count)| (reason.to_owned(), count.into()));
-            self.announce("requests.refused", data.collect());
+        tally.events.clear();
+        tally.events_of_all = 0;
+        if !tally.untold.is_empty() {
+            let untold = std::mem::take(&mut tally.untold).into_iter();
+            let data = untold.map(|(what, count)| (what.to_owned(), count.into()));
+            self.announce("audit.counts", data.collect());
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Refused> {
-        self.refused.lock().expect("no holder panics")
+    fn lock(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().expect("no holder panics")
     }
 
     fn announce(&self, name: &str, data: JsonObject) {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use notification_access::{
     Access, ApiKey, Asker, Denied, Grant, IssueError, Limited, NewKey, NewKeyError, Principal,
-    Ticket,
+    Refused, Ticket,
 };
 use notification_event::{
     ClientId, Draft, EventId, Filter, GroupName, Pattern, Report, TaskId, Timestamp,
@@ -38,10 +38,13 @@ pub struct Caller {
 pub enum ReadError {
     /// One may not.
     #[error(transparent)]
-    Denied(#[from] Denied),
+    Refused(#[from] Refused),
     /// It cannot be read by anyone.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// What its credential says of its client cannot be stored.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
 }
 
 /// Why a key is not created or revoked.
@@ -49,7 +52,7 @@ pub enum ReadError {
 pub enum KeyError {
     /// One may not.
     #[error(transparent)]
-    Denied(#[from] Denied),
+    Refused(#[from] Refused),
     /// It cannot be, beside those that there are.
     #[error(transparent)]
     New(#[from] NewKeyError),
@@ -106,32 +109,42 @@ impl Caller {
         }
     }
 
-    /// Says so if it was denied.
-    fn ask<T>(&self, asked: Result<T, Denied>) -> Result<T, Denied> {
-        asked.inspect_err(|denied| {
+    /// Passes on what was asked of the grants, if whoever asks is still vouched
+    /// for: between the head of a request and the end of its body a key may have
+    /// been revoked. Says so if it was denied.
+    fn ask<T>(&self, asked: Result<T, Denied>) -> Result<T, Refused> {
+        self.vouch()?;
+        Ok(asked.inspect_err(|denied| {
             let reason = RefusalReason::Denied;
-            self.hub
-                .audit()
-                .refused(reason, self.by(), &denied.to_string());
-        })
+            let audit = self.hub.audit();
+            audit.refused(reason, self.by(), &denied.to_string());
+        })?)
     }
 
-    fn need(&self, grant: Grant) -> Result<(), Denied> {
+    fn vouch(&self) -> Result<(), Refused> {
+        let vouched = self.access().vouch(&self.principal, now());
+        Ok(vouched.inspect_err(|lapsed| {
+            let reason = RefusalReason::Unauthenticated;
+            let audit = self.hub.audit();
+            audit.refused(reason, self.by(), &lapsed.to_string());
+        })?)
+    }
+
+    fn need(&self, grant: Grant) -> Result<(), Refused> {
         self.ask(self.principal.grants.need(grant))
     }
 
     /// Says so if it was too much.
-    fn within<T>(&self, limited: Result<T, Limited>) -> Result<T, Limited> {
-        limited.inspect_err(|limited| {
+    fn within<T>(&self, limited: Result<T, Limited>) -> Result<T, Refused> {
+        Ok(limited.inspect_err(|limited| {
             let reason = RefusalReason::Limited;
             self.hub.audit().refused(reason, self.by(), &limited.limit);
-        })
+        })?)
     }
 
     /// Publishes events, all or none of them, as [`Hub::publish`].
     pub async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<Published>, PublishError> {
-        // Lines of one request, or the steps of one call, may come for long.
-        self.access().vouch(&self.principal, now())?;
+        self.vouch()?;
         for draft in &drafts {
             self.ask(self.may_publish(draft))?;
         }
@@ -152,9 +165,15 @@ impl Caller {
             return grants.publish(&draft.topic);
         };
         grants.report(&draft.topic)?;
-        // Nobody takes a task over by reporting it elsewhere.
+        self.may_report(task)
+    }
+
+    /// Whether the task, if it is known, is one that may be reported: nobody takes
+    /// one over by reporting it elsewhere. Does not say where it is.
+    fn may_report(&self, task: &TaskId) -> Result<(), Denied> {
+        let grants = &self.principal.grants;
         match self.hub.shared().tasks.get(task) {
-            Some(known) => grants.report(&known.task.topic),
+            Some(known) => grants.report(&known.task.topic).map_err(|_| hidden()),
             None => Ok(()),
         }
     }
@@ -167,6 +186,8 @@ impl Caller {
 
     /// Publishes what a job says of itself, as [`Hub::report`].
     pub async fn report(&self, task: TaskId, report: Report) -> Result<Published, PublishError> {
+        // Before what it says is held against how the task is.
+        self.ask(self.may_report(&task))?;
         self.hub
             .report_as(task, report, |draft| self.publish_one(draft))
             .await
@@ -177,9 +198,7 @@ impl Caller {
         let client = self.ask(self.principal.as_client(wanted.client))?;
         let narrowed = self.ask(self.principal.grants.narrow(wanted.filter))?;
         let slot = self.within(self.access().admit_stream(self.asker()))?;
-        if let Some(client) = &client {
-            self.sync_groups(client).await?;
-        }
+        self.sync_groups(client.as_ref()).await?;
         let wanted = Subscribe {
             filter: narrowed.filter,
             client,
@@ -195,8 +214,8 @@ impl Caller {
 
     /// Where the credential says which groups its client is in, that is so from
     /// now on: it joins those, and leaves all others.
-    async fn sync_groups(&self, client: &ClientId) -> Result<(), SubscribeError> {
-        let Some(groups) = &self.principal.groups else {
+    async fn sync_groups(&self, client: Option<&ClientId>) -> Result<(), PublishError> {
+        let (Some(groups), Some(client)) = (&self.principal.groups, client) else {
             return Ok(());
         };
         if self.principal.client.as_ref() != Some(client) {
@@ -210,7 +229,7 @@ impl Caller {
         for group in wanted.difference(&current) {
             match self.hub.join_group(group.clone(), client.clone()).await {
                 Ok(_) => {}
-                Err(GroupError::Publish(error)) => return Err(error.into()),
+                Err(GroupError::Publish(error)) => return Err(error),
                 Err(error @ GroupError::TooMany) => {
                     tracing::warn!(%client, %group, %error, "client not put into its group");
                 }
@@ -223,6 +242,7 @@ impl Caller {
     pub async fn page(&self, request: PageRequest) -> Result<EventPage, ReadError> {
         let client = self.ask(self.principal.as_client(request.client))?;
         let narrowed = self.ask(self.principal.grants.narrow(request.filter))?;
+        self.sync_groups(client.as_ref()).await?;
         let request = PageRequest {
             client,
             filter: narrowed.filter.clone(),
@@ -236,7 +256,7 @@ impl Caller {
     }
 
     /// At most `limit` of the tasks that are wanted and may be seen.
-    pub fn tasks(&self, wanted: TaskFilter, limit: usize) -> Result<TaskPage, Denied> {
+    pub fn tasks(&self, wanted: TaskFilter, limit: usize) -> Result<TaskPage, Refused> {
         let client = self.ask(self.principal.as_client(wanted.client))?;
         let (topics, is_less) = self.ask(self.principal.grants.narrow_tasks(wanted.topics))?;
         let wanted = TaskFilter {
@@ -257,12 +277,13 @@ impl Caller {
         &self,
         id: &TaskId,
         client: Option<ClientId>,
-    ) -> Result<Option<TaskStatus>, Denied> {
+    ) -> Result<Option<TaskStatus>, Refused> {
         let client = self.ask(self.principal.as_client(client))?;
         let Some(status) = self.hub.task(id, client.as_ref()) else {
             return Ok(None);
         };
-        self.ask(self.principal.grants.see_task(&status.task.topic))?;
+        let seen = self.principal.grants.see_task(&status.task.topic);
+        self.ask(seen.map_err(|_| hidden()))?;
         Ok(Some(status))
     }
 
@@ -275,6 +296,7 @@ impl Caller {
         let allowed = self.principal.may_be(client);
         let allowed = allowed.and_then(|()| self.principal.grants.need(Grant::Acknowledge));
         self.ask(allowed).map_err(PublishError::from)?;
+        self.sync_groups(Some(client)).await?;
         self.hub.acknowledge(client, what).await
     }
 
@@ -291,7 +313,7 @@ impl Caller {
     }
 
     /// The open streams, the oldest first: all of them, or those of a client.
-    pub fn connections(&self, client: Option<&ClientId>) -> Result<Vec<ConnectionStatus>, Denied> {
+    pub fn connections(&self, client: Option<&ClientId>) -> Result<Vec<ConnectionStatus>, Refused> {
         match client {
             Some(client) => self.see_client(client)?,
             None => self.need(Grant::ConnectionsRead)?,
@@ -302,7 +324,7 @@ impl Caller {
     }
 
     /// Ends a stream, as [`Hub::close_connection`].
-    pub fn close_connection(&self, id: Uuid) -> Result<bool, Denied> {
+    pub fn close_connection(&self, id: Uuid) -> Result<bool, Refused> {
         self.need(Grant::Admin)?;
         let is_closed = self.hub.close_connection(id);
         if is_closed {
@@ -313,7 +335,7 @@ impl Caller {
     }
 
     /// The durable clients.
-    pub fn clients(&self) -> Result<Vec<ClientStatus>, Denied> {
+    pub fn clients(&self) -> Result<Vec<ClientStatus>, Refused> {
         self.need(Grant::ConnectionsRead)?;
         Ok(self.hub.clients())
     }
@@ -337,25 +359,25 @@ impl Caller {
         let is_forgotten = self.hub.forget_client(client).await?;
         if is_forgotten {
             let what = [("client_id", client.as_str())];
-            self.hub.audit().done("client.forgotten", self.by(), &what);
+            self.hub.audit().noted("client.forgotten", self.by(), &what);
         }
         Ok(is_forgotten)
     }
 
     /// Whether a client may be looked at.
-    fn see_client(&self, client: &ClientId) -> Result<(), Denied> {
+    fn see_client(&self, client: &ClientId) -> Result<(), Refused> {
         let is_it = self.principal.may_be(client);
         self.ask(is_it.or_else(|_| self.principal.grants.need(Grant::ConnectionsRead)))
     }
 
     /// The groups that have members, and how many.
-    pub fn groups(&self) -> Result<BTreeMap<GroupName, usize>, Denied> {
+    pub fn groups(&self) -> Result<BTreeMap<GroupName, usize>, Refused> {
         self.need(Grant::ConnectionsRead)?;
         Ok(self.hub.groups())
     }
 
     /// The members of a group, in order.
-    pub fn group(&self, group: &GroupName) -> Result<Vec<ClientId>, Denied> {
+    pub fn group(&self, group: &GroupName) -> Result<Vec<ClientId>, Refused> {
         self.need(Grant::ConnectionsRead)?;
         Ok(self.hub.group(group))
     }
@@ -387,13 +409,13 @@ impl Caller {
     }
 
     /// What the hub counts.
-    pub fn metrics(&self) -> Result<&Metrics, Denied> {
+    pub fn metrics(&self) -> Result<&Metrics, Refused> {
         self.need(Grant::ConnectionsRead)?;
         Ok(self.hub.metrics())
     }
 
     /// Every key, the newest first.
-    pub fn keys(&self) -> Result<Vec<ApiKey>, Denied> {
+    pub fn keys(&self) -> Result<Vec<ApiKey>, Refused> {
         self.need(Grant::Admin)?;
         Ok(self.access().keys())
     }
@@ -401,8 +423,11 @@ impl Caller {
     /// Creates a key: it, and its text, which is not kept.
     pub async fn create_key(&self, of: NewKey) -> Result<(ApiKey, String), KeyError> {
         self.need(Grant::Admin)?;
+        // One after another, so that no two get one name.
+        let _storing = self.hub.shared().storing_keys.lock().await;
         let (key, text) = self.access().create_key(of, &self.principal, now())?;
-        self.store_key(key.clone()).await?;
+        self.store_key(&key).await?;
+        self.access().put_key(key.clone());
         let what = [("id", &*key.id), ("name", &key.of.name)];
         self.hub.audit().done("key.created", self.by(), &what);
         Ok((key, text))
@@ -412,23 +437,25 @@ impl Caller {
     /// opened with it end. False if there is none with this id that is not revoked.
     pub async fn revoke_key(&self, id: &str) -> Result<bool, KeyError> {
         self.need(Grant::Admin)?;
+        // Nothing that was read of it before is stored after it.
+        let _storing = self.hub.shared().storing_keys.lock().await;
         let Some(key) = self.access().revoked_key(id, now()) else {
             return Ok(false);
         };
-        // First here: should storing it fail, it is better revoked than not.
+        // First here: should storing it fail, it is better revoked than not. It is
+        // stored again and again, until that works.
+        self.access().put_unsaved_key(key.clone());
+        self.hub.end_lapsed(now());
+        self.store_key(&key).await?;
         self.access().put_key(key.clone());
-        self.store_key(key.clone()).await?;
         let what = [("id", &*key.id), ("name", &key.of.name)];
         self.hub.audit().done("key.revoked", self.by(), &what);
-        self.hub.end_lapsed(now());
         Ok(true)
     }
 
-    async fn store_key(&self, key: ApiKey) -> Result<(), PublishError> {
-        let save = vec![Change::SaveRecord(key_record(&key))];
-        self.hub.shared().publish(Vec::new(), save).await?;
-        self.access().put_key(key);
-        Ok(())
+    async fn store_key(&self, key: &ApiKey) -> Result<(), PublishError> {
+        let save = vec![Change::SaveRecord(key_record(key))];
+        self.hub.shared().publish(Vec::new(), save).await.map(drop)
     }
 
     /// A ticket for what may be seen of `filter`: its text, and what it is for.
@@ -436,24 +463,28 @@ impl Caller {
         &self,
         filter: Filter,
         client: Option<ClientId>,
-    ) -> Result<(String, Ticket), IssueError> {
+    ) -> Result<(String, Ticket), Refused> {
+        self.vouch()?;
         let issued = self
             .access()
             .issue_ticket(&self.principal, filter, client, now());
-        issued.inspect_err(|error| {
+        Ok(issued.inspect_err(|error| {
             let (reason, detail) = match error {
                 IssueError::Denied(denied) => (RefusalReason::Denied, denied.to_string()),
                 IssueError::Limited(limited) => (RefusalReason::Limited, limited.limit.clone()),
             };
             self.hub.audit().refused(reason, self.by(), &detail);
-        })
+        })?)
     }
 
     /// Begins a session of a browser: the value of its cookie, and whoever comes with it.
-    pub fn begin_session(&self) -> Result<(String, Arc<Principal>), Limited> {
+    /// One that is asked for in a session takes its place.
+    pub fn begin_session(&self) -> Result<(String, Arc<Principal>), Refused> {
+        self.vouch()?;
         let begun = self.access().begin_session(&self.principal, now());
         let begun = self.within(begun)?;
-        self.hub.audit().done("session.begun", self.by(), &[]);
+        self.hub.audit().noted("session.begun", self.by(), &[]);
+        self.end_session();
         Ok(begun)
     }
 
@@ -464,7 +495,7 @@ impl Caller {
             return false;
         };
         self.access().end_session(&id);
-        self.hub.audit().done("session.ended", self.by(), &[]);
+        self.hub.audit().noted("session.ended", self.by(), &[]);
         self.hub.end_lapsed(now());
         true
     }
@@ -475,6 +506,14 @@ pub(crate) fn key_record(key: &ApiKey) -> Record {
         kind: KEY_RECORD.to_owned(),
         id: key.id.to_string(),
         json: key.to_record(),
+    }
+}
+
+/// What would be enough for any task, so that it does not say where this one is.
+fn hidden() -> Denied {
+    let everything = "**".parse().expect("a pattern");
+    Denied {
+        needed: Grant::Tasks(everything),
     }
 }
 

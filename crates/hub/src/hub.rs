@@ -3,12 +3,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use notification_access::{Access, ApiKey, Denied, Limited, LimitsConfig, Principal, ServerSecret};
+use notification_access::{Access, ApiKey, LimitsConfig, Principal, Refused, ServerSecret};
 use notification_event::{
     ClientId, Cursor, Draft, EventId, Filter, GroupName, Report, TaskId, TaskState, Timestamp,
 };
 use notification_log::{AckMode, Bounds, Change, Commit, EventLog, LogError, Retention};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -141,10 +141,7 @@ pub enum SubscribeError {
     Publish(#[from] PublishError),
     /// One may not.
     #[error(transparent)]
-    Denied(#[from] Denied),
-    /// There are too many.
-    #[error(transparent)]
-    Limited(#[from] Limited),
+    Refused(#[from] Refused),
 }
 
 /// There is no room for another membership.
@@ -206,6 +203,7 @@ impl Hub {
             connections: Connections::new(metrics.clone()),
             presence: Presence::new(config.leave_after, announcements.clone()),
             audit: Audit::new(announcements, metrics.clone()),
+            storing_keys: Mutex::default(),
             receipts: Receipts::default(),
             log,
             fan_out,

@@ -123,18 +123,20 @@ async fn store_clients(hub: &Shared) -> Result<(), PublishError> {
     Ok(())
 }
 
-/// Stores when keys were used.
+/// Stores when keys were used, and revocations that could not be stored at once.
 async fn store_keys(hub: &Shared) -> Result<(), PublishError> {
-    let used = hub.config.access.take_used_keys();
-    let save: Vec<_> = used
-        .iter()
-        .map(key_record)
-        .map(Change::SaveRecord)
-        .collect();
-    match save.is_empty() {
-        true => Ok(()),
-        false => hub.publish(Vec::new(), save).await.map(drop),
+    let _storing = hub.storing_keys.lock().await;
+    let access = &hub.config.access;
+    let unsaved = access.take_unsaved_keys();
+    if unsaved.is_empty() {
+        return Ok(());
     }
+    let save = unsaved.iter().map(key_record).map(Change::SaveRecord);
+    let stored = hub.publish(Vec::new(), save.collect()).await;
+    if stored.is_err() {
+        access.give_back_unsaved_keys(&unsaved);
+    }
+    stored.map(drop)
 }
 
 async fn forget_clients(hub: &Shared) -> Result<(), PublishError> {

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use notification_access::{Denied, Lapsed, Limited};
+use notification_access::Refused;
 use notification_event::{
     ClientId, Cursor, EncodedEvent, EventId, Invalid, Position, Task, TaskId, Timestamp,
 };
@@ -43,13 +43,7 @@ pub enum PublishError {
     Failed,
     /// One may not.
     #[error(transparent)]
-    Denied(#[from] Denied),
-    /// Whoever began to publish is no longer vouched for.
-    #[error(transparent)]
-    Lapsed(#[from] Lapsed),
-    /// It is more than one may.
-    #[error(transparent)]
-    Limited(#[from] Limited),
+    Refused(#[from] Refused),
     /// One of the events makes no sense now.
     #[error("{invalid}")]
     Invalid {
@@ -177,7 +171,7 @@ impl Worker {
             Ok(known) => Plan::new(known, &self.groups, &self.tasks),
             Err(error) => return batch.refuse(&error.into()),
         };
-        let mut refused = Refused::default();
+        let mut refused = Late::default();
         for request in batch.requests {
             match plan.add(request.events, request.changes) {
                 Ok(outcomes) => answers.push((outcomes, request.queued_at, request.answer)),
@@ -334,9 +328,9 @@ impl Worker {
 /// answered when this is dropped, after the commit, so that whoever looks then
 /// sees what they are against.
 #[derive(Default)]
-struct Refused(Vec<(Answer, PublishError)>);
+struct Late(Vec<(Answer, PublishError)>);
 
-impl Drop for Refused {
+impl Drop for Late {
     fn drop(&mut self) {
         for (answer, error) in self.0.drain(..) {
             let _ = answer.send(Err(error));

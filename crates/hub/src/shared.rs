@@ -5,6 +5,7 @@ use notification_event::{
     ClientId, Draft, Epoch, Event, Expiry, Invalid, Position, Task, Timestamp,
 };
 use notification_log::{Change, EventLog, LogError, Page, PageLimit};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +43,9 @@ pub(crate) struct Shared {
     pub(crate) config: HubConfig,
     pub(crate) metrics: Metrics,
     pub(crate) audit: Audit,
+    /// Held by whoever stores keys, from when they were read or changed until
+    /// that is on its way to the log, so that nothing older is stored after it.
+    pub(crate) storing_keys: Mutex<()>,
     pub(crate) publisher: Publisher,
     pub(crate) health: Arc<Health>,
     /// No further events are taken.

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use notification_access::Denied;
+use notification_access::{Denied, Refused};
 use notification_event::{Invalid, JsonObject};
 use notification_hub::{AcknowledgeError, Caller, PublishError, ReadError};
 use serde_json::Value;
@@ -29,7 +29,7 @@ pub(crate) enum ToolError {
     Acknowledge(#[from] AcknowledgeError),
     /// Whoever calls may not.
     #[error("nothing was done: {0}")]
-    Denied(#[from] Denied),
+    Refused(#[from] Refused),
     /// What was asked for is not there; says what and why.
     #[error("{0}")]
     Unknown(String),
@@ -50,11 +50,13 @@ impl ToolError {
     /// The grant that was missing, if that was why.
     pub(crate) fn denied(&self) -> Option<&Denied> {
         match self {
-            Self::Denied(denied)
-            | Self::Publish(PublishError::Denied(denied))
-            | Self::Acknowledge(AcknowledgeError::Publish(PublishError::Denied(denied)))
+            Self::Refused(Refused::Denied(denied))
+            | Self::Publish(PublishError::Refused(Refused::Denied(denied)))
+            | Self::Acknowledge(AcknowledgeError::Publish(PublishError::Refused(
+                Refused::Denied(denied),
+            )))
             | Self::Task {
-                reason: PublishError::Denied(denied),
+                reason: PublishError::Refused(Refused::Denied(denied)),
                 ..
             } => Some(denied),
             _ => None,
@@ -65,7 +67,8 @@ impl ToolError {
 impl From<ReadError> for ToolError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Denied(denied) => denied.into(),
+            ReadError::Refused(refused) => refused.into(),
+            ReadError::Publish(error) => Self::Read(error),
             ReadError::Log(error) => Self::Read(error.into()),
         }
     }

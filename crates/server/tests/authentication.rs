@@ -103,7 +103,7 @@ fn a_key_is_shown_once_listed_and_outlives_a_restart() {
     let listed = &listed.json()["keys"][0];
     assert_eq!(
         (&listed["id"], &listed["created_by"]),
-        (&json!(id), &json!("key:operator"))
+        (&json!(id), &json!("operator"))
     );
     for (name, value) in wanted.as_object().unwrap() {
         assert_eq!(&listed[name], value);
@@ -465,11 +465,11 @@ fn what_was_done_and_refused_is_said_to_administrators() {
     };
     // Those of nobody in particular are counted, wherever among the others that is told.
     let expected = [
+        "audit.counts",
         "group.joined",
         "key.created",
         "key.revoked",
         "request.refused",
-        "requests.refused",
     ];
     eventually("all of it is said", || {
         let mut names = names();
@@ -485,13 +485,13 @@ fn what_was_done_and_refused_is_said_to_administrators() {
     let created = find("key.created");
     assert_eq!(
         (&created["principal"], &created["name"]),
-        (&json!("key:operator"), &json!("ci"))
+        (&json!("operator"), &json!("ci"))
     );
     let refused = find("request.refused");
     assert_eq!(refused["principal"], "key:ci");
     assert_eq!(refused["reason"], "denied");
     assert_eq!(refused["address"], "127.0.0.1");
-    assert_eq!(find("requests.refused"), json!({"unauthenticated": 1}));
+    assert_eq!(find("audit.counts"), json!({"unauthenticated": 1}));
     let (_, log) = secured.server.stop();
     let lines = log.lines().filter(|line| line.contains("audit"));
     assert_eq!(lines.count(), 5, "{log}");

@@ -106,9 +106,8 @@ impl TokenConfig {
         let Some(claim) = &self.groups_claim else {
             return Ok(None);
         };
-        let Some(names) = words(claims, claim)? else {
-            return Ok(None);
-        };
+        // Some issuers leave out a list that is empty.
+        let names = words(claims, claim)?.unwrap_or_default();
         let groups: Result<Vec<GroupName>, _> = names.iter().map(|name| name.parse()).collect();
         let mut groups = groups.map_err(|error| TokenError::claim(claim, error.expected))?;
         groups.sort();
