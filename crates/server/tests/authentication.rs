@@ -499,3 +499,140 @@ fn what_was_done_and_refused_is_said_to_administrators() {
         assert!(!said.to_string().contains(secret), "{said}");
     }
 }
+
+#[test]
+fn what_was_begun_before_a_revocation_is_refused_after_it() {
+    use std::io::{Read, Write};
+
+    let secured = Secured::start("");
+    let wanted = json!({"name": "a", "allow": ["admin"], "client_id": "alice"});
+    let (id, key) = secured.key(&wanted);
+    let Credential::Bearer(text) = &key else {
+        unreachable!()
+    };
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+                      "params": {"name": "list_tasks", "arguments": {}}});
+    let event = notification("m");
+    let open: Vec<_> = [
+        ("POST", "/v1/keys", json!({"name": "b", "allow": ["admin"]})),
+        ("POST", "/v1/tickets", json!({})),
+        ("POST", "/v1/events", event.clone()),
+        ("POST", "/v1/topics/ops", event.clone()),
+        ("PUT", "/v1/tasks/t", json!({"task_name": "T"})),
+        ("POST", "/v1/clients/alice/acks", json!({"event_ids": ["e"]})),
+        ("POST", "/mcp", call),
+    ]
+    .into_iter()
+    .map(|(method, path, body)| {
+        let body = body.to_string();
+        let (most, last) = body.split_at(body.len() - 1);
+        let mut socket = std::net::TcpStream::connect(secured.server.address()).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {text}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{most}",
+            body.len()
+        );
+        socket.write_all(head.as_bytes()).unwrap();
+        (path, socket, last.to_owned())
+    })
+    .collect();
+    // Time to be let in, and to wait for the rest. Without it they are refused for
+    // another reason.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let path = format!("/v1/keys/{id}");
+    let revoked = secured.ask(&Secured::admin(), "DELETE", &path, None);
+    assert_eq!(revoked.status, 204);
+    for (path, mut socket, last) in open {
+        socket.write_all(last.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let is_refused = match path {
+            "/mcp" => answer.contains("was revoked") && answer.contains("\"isError\":true"),
+            _ => answer.starts_with("HTTP/1.1 401 "),
+        };
+        assert!(is_refused, "{path}: {answer}");
+    }
+    let keys = secured
+        .ask(&Secured::admin(), "GET", "/v1/keys", None)
+        .json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
+    assert_eq!(secured.published(), 0);
+}
+
+#[test]
+fn a_client_is_in_the_groups_of_its_newest_credential() {
+    let secured = Secured::start("");
+    let admin = Secured::admin();
+    let with = |name: &str, groups: Value| {
+        let wanted = json!({"name": name, "allow": ["subscribe:**", "client:bob"],
+                            "client_id": "alice", "groups": groups});
+        secured.key(&wanted).1
+    };
+    let (board, none) = (with("board", json!(["board"])), with("none", json!([])));
+    let post = |message: &str| {
+        let event = json!({"type": "notification", "message": message,
+                           "audience": {"groups": ["board"]}});
+        secured.ask(&admin, "POST", "/v1/events", Some(&event))
+    };
+    let read = |by: &Credential, path: &str| {
+        let page = secured.ask(by, "GET", path, None).json();
+        page["events"].as_array().unwrap().len()
+    };
+    // From when it first asks with it, by whatever door.
+    assert_eq!(read(&board, "/v1/events"), 0);
+    post("one");
+    assert_eq!(read(&board, "/v1/events"), 1);
+    // As another client, it brings nothing along.
+    let wanted = json!({"client_id": "bob"});
+    let ticket = secured
+        .ask(&board, "POST", "/v1/tickets", Some(&wanted))
+        .json();
+    let path = format!("/v1/stream?ticket={}", ticket["ticket"].as_str().unwrap());
+    EventStream::open(secured.server.address(), &path, &[]).close();
+    assert_eq!(read(&board, "/v1/events?client_id=bob"), 0);
+    let members = secured.ask(&admin, "GET", "/v1/groups/board", None).json();
+    assert_eq!(members["clients"], json!(["alice"]));
+    // What follows is not for it any more; what was for it stays so.
+    assert_eq!(read(&none, "/v1/events"), 1);
+    post("two");
+    assert_eq!(read(&none, "/v1/events"), 1);
+}
+
+#[test]
+fn what_everybody_may_do_does_not_fill_the_log() {
+    let secured = Secured::start("");
+    let key = secured.allowed("nothing", &[]);
+    for _ in 0..50 {
+        let cookie = secured.cookie(&key);
+        assert_eq!(
+            secured.ask(&cookie, "DELETE", "/v1/session", None).status,
+            204
+        );
+    }
+    let admin = Secured::admin();
+    let said = secured.ask(&admin, "GET", "/v1/events?topic=$audit&limit=1000", None);
+    let said = said.json()["events"].as_array().unwrap().len();
+    assert!(said <= 15, "{said}");
+}
+
+#[test]
+fn a_task_does_not_say_where_it_is_to_those_who_may_not_see_it() {
+    let secured = Secured::start("");
+    let admin = Secured::admin();
+    let task = json!({"task_name": "T", "topic": "board/merger", "step": 5, "total_steps": 7});
+    secured.ask(&admin, "PUT", "/v1/tasks/t", Some(&task));
+    let key = secured.allowed("a", &["tasks:mine/**"]);
+    for (method, body) in [
+        ("GET", None),
+        ("PUT", Some(json!({"step": 1}))),
+        ("PUT", Some(json!({"topic": "mine/t"}))),
+    ] {
+        let answer = secured.ask(&key, method, "/v1/tasks/t", body.as_ref());
+        assert_eq!(
+            (answer.status, &answer.json()["needs"]),
+            (403, &json!("tasks:**")),
+            "{answer:?}"
+        );
+        assert!(!answer.body.contains("merger"), "{answer:?}");
+    }
+}
