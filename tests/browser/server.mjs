@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -30,20 +31,39 @@ export async function freePort() {
  */
 export class NotificationServer {
   #port;
-  #dataDir;
+  #dir;
+  #arguments = [];
+  #adminKey;
   #process;
   #stderr;
 
   /** Starts a server with an empty data directory; both are gone when the test `t` ends. */
   static async start(t, port) {
+    const server = await NotificationServer.#make(t, port);
+    await server.start();
+    return server;
+  }
+
+  /** Likewise, with these settings (TOML, without a table `[auth]`), and everybody has to say who they are. */
+  static async startSecured(t, settings = '', { port, auth = '' } = {}) {
+    const server = await NotificationServer.#make(t, port);
+    server.#adminKey = randomBytes(32).toString('base64url');
+    const [config, adminKey] = ['settings.toml', 'admin.key'].map((name) => join(server.#dir, name));
+    await writeFile(adminKey, server.#adminKey, { mode: 0o600 });
+    await writeFile(config, `${settings}\n[auth]\nadmin_key_file = ${JSON.stringify(adminKey)}\n${auth}`);
+    server.#arguments = ['--config', config];
+    await server.start();
+    return server;
+  }
+
+  static async #make(t, port) {
     const server = new NotificationServer();
     server.#port = port ?? (await freePort());
-    server.#dataDir = await mkdtemp(join(tmpdir(), 'notification-browser-'));
+    server.#dir = await mkdtemp(join(tmpdir(), 'notification-browser-'));
     t.after(async () => {
-      await server.kill();
-      await rm(server.#dataDir, { recursive: true, force: true });
+      if (server.#process) await server.kill();
+      await rm(server.#dir, { recursive: true, force: true });
     });
-    await server.start();
     return server;
   }
 
@@ -51,12 +71,17 @@ export class NotificationServer {
     return `http://127.0.0.1:${this.#port}`;
   }
 
+  /** What it has logged since it was started. */
+  get log() {
+    return this.#stderr;
+  }
+
   /** Resolves once `GET /readyz` answers 200. */
   async start() {
     this.#stderr = '';
     this.#process = spawn(
       BINARY,
-      ['--bind', `127.0.0.1:${this.#port}`, '--data-dir', this.#dataDir],
+      ['--bind', `127.0.0.1:${this.#port}`, '--data-dir', join(this.#dir, 'data'), ...this.#arguments],
       { env: environment(), stdio: ['ignore', 'ignore', 'pipe'] },
     );
     this.#process.stderr.setEncoding('utf8').on('data', (text) => (this.#stderr += text));
@@ -98,12 +123,34 @@ export class NotificationServer {
     return result.structuredContent;
   }
 
-  #post(path, body) {
+  /** One request with a bearer credential, which is the administrator's unless another is given. */
+  ask(method, path, body, credential = this.#adminKey) {
     return fetch(this.origin + path, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify(body),
+      method,
+      headers: {
+        ...(body !== undefined && { 'Content-Type': 'application/json' }),
+        ...(credential && { Authorization: `Bearer ${credential}` }),
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
     });
+  }
+
+  /** Creates a key with these grants, and whatever `more` says of it. */
+  async createKey(name, allow, more = {}) {
+    const response = await this.ask('POST', '/v1/keys', { name, allow, ...more });
+    if (response.status !== 201) throw new Error(await described(response));
+    return (await response.json()).key;
+  }
+
+  /** The messages of all that was published. */
+  async messages() {
+    const response = await this.ask('GET', '/v1/events?limit=1000');
+    if (response.status !== 200) throw new Error(await described(response));
+    return (await response.json()).events.map(({ message }) => message);
+  }
+
+  #post(path, body) {
+    return this.ask('POST', path, body);
   }
 
   async #ready() {
