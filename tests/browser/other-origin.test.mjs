@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { ATTACKER, EMBEDDINGS, SIMPLE_TYPES, answered, ended } from './attacker.mjs';
 import { openBrowser } from './browser.mjs';
 import { NotificationServer } from './server.mjs';
 import { serveSite } from './site.mjs';
 
-const ARRIVAL_MS = 10_000;
 const EVENT = JSON.stringify({ type: 'notification', message: 'forged' });
 const CALL = JSON.stringify({
   jsonrpc: '2.0',
@@ -19,50 +19,6 @@ const DOORS = [
   { path: '/v1/topics/forged', body: 'forged' },
   { path: '/mcp', body: CALL },
 ];
-/** As what a page may post without asking first (Fetch, CORS-safelisted request-header); '' says nothing. */
-const SIMPLE_TYPES = ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data', ''];
-/** How a page has the browser get something without a script reading it. */
-const EMBEDDINGS = ['img', 'script', 'iframe', 'object', 'embed', 'video', 'audio', 'link'];
-
-/** A page of a site that has nothing to do with the server, with what it can do in a script. */
-const ATTACKER = `<!doctype html>
-<title>Another site</title>
-<script>
-/** Posts without reading the answer. */
-const post = (url, body, type) => {
-  fetch(url, { method: 'POST', mode: 'no-cors', credentials: 'include', body: new Blob([body], { type }) });
-};
-
-/** Reads an answer, if the browser lets it. */
-const read = (url, options) =>
-  fetch(url, options).then((response) => response.text()).then((text) => ({ text }), () => 'kept from it');
-
-/** Submits a form, and with it leaves this page. */
-const submit = (url, enctype, name, value) => {
-  const form = document.body.appendChild(document.createElement('form'));
-  Object.assign(form, { action: url, method: 'post', enctype });
-  const input = form.appendChild(document.createElement('input'));
-  Object.assign(input, { name, value });
-  form.submit();
-};
-
-const embed = (element, url) => {
-  const embedded = document.createElement(element);
-  if (element === 'link') Object.assign(embedded, { rel: 'stylesheet', href: url });
-  else embedded[element === 'object' ? 'data' : 'src'] = url;
-  document.body.append(embedded);
-};
-
-/** What a connection comes to: open, or over. */
-const connect = (make, ended) =>
-  new Promise((resolve) => {
-    const source = make();
-    source.onopen = source.onmessage = () => resolve('open');
-    source[ended] = () => resolve('over');
-  });
-</script>
-<body></body>`;
-
 /** A page on `evil.test`, which is this machine, beside a server that it wants to use. */
 async function openAttacker(t) {
   const server = await NotificationServer.start(t);
@@ -76,32 +32,12 @@ async function openAttacker(t) {
   return { server, page: await openPage(), openPage };
 }
 
-/** Waits until what `act` has the browser ask of `url` has come to an end, of whatever kind. */
-async function ended(page, url, act) {
-  const isIt = (it) => it.url() === url;
-  const ends = ['response', 'requestfailed'].map((end) =>
-    page.waitForEvent(end, { predicate: isIt, timeout: ARRIVAL_MS }),
-  );
-  await act();
-  const end = await Promise.any(ends);
-  if (end.status) assert.equal(end.status(), 403, url);
-}
-
 /** The server holds `expected` messages, and no stream is open. */
 async function assertUnharmed(server, expected = []) {
   const { events } = await (await fetch(`${server.origin}/v1/events`)).json();
   assert.deepEqual(events.map(({ message }) => message), expected);
   const { connections } = await (await fetch(`${server.origin}/v1/connections`)).json();
   assert.deepEqual(connections, []);
-}
-
-/** The status that what `act` has the browser ask of `url` is answered with, also where no script sees it. */
-async function answered(page, url, act) {
-  const [response] = await Promise.all([
-    page.waitForResponse((response) => response.url() === url, { timeout: ARRIVAL_MS }),
-    act(),
-  ]);
-  return response.status();
 }
 
 test('what another site posts is not published', { timeout: 120_000 }, async (t) => {
