@@ -27,6 +27,23 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// How many of each may be asked for at once.
+    pub const MAX: usize = 100;
+
+    /// That it asks for no more than [`MAX`](Self::MAX) of anything; names what is
+    /// too much. What was stored before is not held to that.
+    pub fn check_size(&self) -> Result<(), Invalid> {
+        let sizes = [
+            ("topics", self.topics.len()),
+            ("types", self.types.len()),
+            ("names", self.names.len()),
+            ("tags", self.tags.len()),
+        ];
+        let too_many = sizes.into_iter().filter(|(_, size)| *size > Self::MAX);
+        let expected = format!("at most {}", Self::MAX);
+        Invalid::collect(too_many.map(|(name, _)| Invalid::field(name, &expected)))
+    }
+
     /// Whether an event with this head is wanted.
     pub fn matches(&self, head: &Head) -> bool {
         let topic = match self.topics.as_slice() {
@@ -80,7 +97,7 @@ impl Filter {
 
     /// The JSON Schema of what [`Filter::to_json`] writes.
     pub fn schema() -> Value {
-        let list = |of| json!({"type": "array", "items": reference(of), "minItems": 1});
+        let list = |of| json!({"type": "array", "items": reference(of), "minItems": 1, "maxItems": Self::MAX});
         let parts = json!({
             "topics": list("Pattern"),
             "types": list("EventType"),

@@ -98,13 +98,21 @@ impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
 
 /// What `topic`, `type`, `name`, `min_priority` and `tag` ask for.
 pub(crate) fn filter(query: &mut Query) -> Filter {
-    Filter {
+    let filter = Filter {
         topics: query.all("topic", FromStr::from_str),
         types: query.all("type", FromStr::from_str),
         names: query.all("name", FromStr::from_str),
         min_priority: query.one("min_priority", FromStr::from_str),
         tags: query.all("tag", FromStr::from_str),
+    };
+    if let Err(too_large) = filter.check_size() {
+        for error in too_large.errors {
+            // In a query each is one.
+            let name = error.field.trim_end_matches('s');
+            query.refuse(name, &error.expected);
+        }
     }
+    filter
 }
 
 pub(crate) fn describe_filter(operation: Operation) -> Operation {
@@ -267,6 +275,7 @@ mod tests {
         let cursor = Start::After("0123abcd-7".parse().unwrap());
         check("last_event_id=0123abcd-7", Ok(cursor));
         check("since=0123abcd-7", Ok(cursor));
+        let many_topics = "topic=a&".repeat(101);
         for wrong in [
             ("since=soon", "since"),
             ("since=all&since=all", "since"),
@@ -288,6 +297,7 @@ mod tests {
             ("max_rate=0", "max_rate"),
             ("snapshot=1", "snapshot"),
             ("snapshot=true&since=all", "snapshot"),
+            (many_topics.as_str(), "topic"),
             ("x", "x"),
         ] {
             check(wrong.0, Err(wrong.1));
