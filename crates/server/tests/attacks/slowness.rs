@@ -227,7 +227,8 @@ fn answers_that_nobody_takes_are_given_up_and_streams_are_not() {
     });
     let files = open_files(pid);
     let stalled: Vec<_> = (0..50).map(|_| ask("/v1/events")).collect();
-    eventually("they are asked", || open_files(pid) >= files + 50);
+    // The first may have been given up before the last is there.
+    eventually("they are asked", || open_files(pid) >= files + 25);
     for n in 0..16 {
         assert_eq!(victim.next()["data"]["n"], n);
     }
