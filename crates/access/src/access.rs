@@ -1,3 +1,4 @@
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// What a request brings to say who it comes from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Presented<'a> {
     /// Nothing.
     Nothing,
@@ -23,6 +24,17 @@ pub enum Presented<'a> {
     Bearer(&'a str),
     /// The cookie of a session.
     Session(&'a str),
+}
+
+/// Without what it is: that is a secret.
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "Nothing",
+            Self::Bearer(_) => "Bearer",
+            Self::Session(_) => "Session",
+        })
+    }
 }
 
 /// Why somebody is not let in.
@@ -81,7 +93,7 @@ impl Access {
 
     /// Finds out who asks.
     ///
-    /// Whoever has been wrong too often has to wait, unless what he brings now
+    /// Whoever has guessed too often has to wait, unless what he brings now
     /// is right and finding that out costs next to nothing.
     pub fn authenticate(
         &self,
@@ -107,13 +119,14 @@ impl Access {
             self.vouch(&principal, now).map_err(|e| e.to_string())?;
             Ok(principal)
         });
-        checked.map_err(|wrong| match self.failures.check(address, now) {
-            Err(limited) => limited.into(),
-            Ok(()) => {
-                self.failures.failed(address, now);
-                Unauthenticated::Wrong(wrong)
-            }
-        })
+        checked.map_err(Unauthenticated::Wrong)
+    }
+
+    /// Counts a credential that never was one: a guess. One that was is a mistake.
+    fn guessed(&self, address: Option<IpAddr>, now: Timestamp) -> Result<(), Limited> {
+        self.failures.check(address, now)?;
+        self.failures.failed(address, now);
+        Ok(())
     }
 
     fn bearer(
@@ -125,6 +138,10 @@ impl Access {
         let key = self.keys.authenticate(text, now);
         let tokens = match (&key, self.tokens()) {
             (Err(KeyError::Unknown), Some(tokens)) if !Keys::looks_like_one(text) => tokens,
+            (Err(KeyError::Unknown), _) => {
+                self.guessed(address, now).map_err(Bad::Limited)?;
+                return Ok(key?);
+            }
             _ => return Ok(key?),
         };
         if let Some(principal) = tokens.recognize(text, now) {
@@ -132,7 +149,11 @@ impl Access {
         }
         // To verify a signature costs a hundred times what it costs to ask for it.
         self.failures.check(address, now).map_err(Bad::Limited)?;
-        Ok(tokens.verify(text, now)?)
+        Ok(tokens.verify(text, now).inspect_err(|error| {
+            if error.is_guess() {
+                self.failures.failed(address, now);
+            }
+        })?)
     }
 
     /// What verifies tokens from now on; none if they are not accepted.
@@ -146,22 +167,13 @@ impl Access {
     }
 
     /// Takes a ticket, which then is no more.
-    pub fn redeem(
-        &self,
-        ticket: &str,
-        address: Option<IpAddr>,
-        now: Timestamp,
-    ) -> Result<Ticket, Unauthenticated> {
+    pub fn redeem(&self, ticket: &str, now: Timestamp) -> Result<Ticket, Unauthenticated> {
         let redeemed = self.tickets.redeem(ticket, now);
         let redeemed = redeemed.filter(|ticket| self.vouch(&ticket.principal, now).is_ok());
-        redeemed.ok_or_else(|| match self.failures.check(address, now) {
-            Err(limited) => limited.into(),
-            Ok(()) => {
-                self.failures.failed(address, now);
-                let wrong = "the ticket was used before, has expired, or never was one; \
-                             POST /v1/tickets gives another";
-                Unauthenticated::Wrong(wrong.to_owned())
-            }
+        redeemed.ok_or_else(|| {
+            let wrong = "the ticket was used before, has expired, or never was one; \
+                         POST /v1/tickets gives another";
+            Unauthenticated::Wrong(wrong.to_owned())
         })
     }
 
@@ -429,7 +441,7 @@ mod tests {
                 .authenticate(Presented::Session(&cookie), None, at(2))
                 .is_err()
         );
-        assert!(access.redeem(&ticket, None, at(2)).is_err());
+        assert!(access.redeem(&ticket, at(2)).is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::limits::counted_address;
 /// How often an address may be wrong before it has to wait.
 const FREE: u32 = 10;
 /// How long it waits at most.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(30);
 /// After which time without a failure it begins anew.
 const FORGET: Duration = Duration::from_secs(600);
 /// How many addresses are remembered.
@@ -55,7 +55,11 @@ impl Failures {
         };
         let mut all = self.lock();
         if all.len() >= MAX && !all.contains_key(&address) {
-            return;
+            // Those that wait no more first; if all wait, they begin anew.
+            all.retain(|_, failed| now < failed.until);
+            if all.len() >= MAX {
+                all.clear();
+            }
         }
         let failed = all.entry(address).or_insert(Failed {
             times: 0,
@@ -100,7 +104,7 @@ mod tests {
             let wait = failures.check(address, at(0)).unwrap_err().retry_after;
             waits.push(wait.unwrap().as_secs());
         }
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
         assert!(failures.check(address, at(60)).is_ok());
         assert!(
             failures

@@ -11,6 +11,9 @@ use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLim
 
 use crate::Principal;
 
+/// How many budgets are kept before those that are whole are forgotten.
+const MAX_BUDGETS: usize = 10_000;
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// How much is allowed, of whom.
@@ -87,10 +90,12 @@ pub(crate) struct Limits {
     total: Scope<()>,
     principal: Scope<Arc<str>>,
     address: Scope<IpAddr>,
-    budgets: Mutex<HashMap<Arc<str>, Budget>>,
+    /// Of each principal, by how much it is allowed: tokens of one subject may say
+    /// different numbers.
+    budgets: Mutex<HashMap<(Arc<str>, NonZeroU32), Budget>>,
 }
 
-type Budget = (NonZeroU32, Arc<DefaultDirectRateLimiter>);
+type Budget = Arc<DefaultDirectRateLimiter>;
 
 /// The same for all of a kind.
 #[derive(Debug)]
@@ -226,6 +231,14 @@ impl Limits {
     pub(crate) fn tidy(&self) {
         self.principal.tidy();
         self.address.tidy();
+        let mut budgets = self.budgets.lock().expect("no holder panics");
+        // One that could be spent whole is as good as a new one.
+        if budgets.len() > MAX_BUDGETS {
+            budgets.retain(|(_, allowed), budget| {
+                let whole = budget.check_n(*allowed);
+                !matches!(whole, Ok(Ok(())))
+            });
+        }
     }
 
     fn spend(&self, principal: &Principal, events: usize) -> Result<(), Limited> {
@@ -234,20 +247,13 @@ impl Limits {
         };
         let limiter = {
             let mut budgets = self.budgets.lock().expect("no holder panics");
-            let budget = budgets.entry(principal.name.clone());
+            let budget = budgets.entry((principal.name.clone(), allowed));
             let new = || {
                 let every = HOUR / allowed.get();
                 let quota = Quota::with_period(every).expect("an hour is not nothing");
-                (
-                    allowed,
-                    Arc::new(RateLimiter::direct(quota.allow_burst(allowed))),
-                )
+                Arc::new(RateLimiter::direct(quota.allow_burst(allowed)))
             };
-            let budget = budget.or_insert_with(new);
-            if budget.0 != allowed {
-                *budget = new();
-            }
-            budget.1.clone()
+            budget.or_insert_with(new).clone()
         };
         let name = || "events_per_hour".to_owned();
         let Some(count) = count(events) else {

@@ -12,8 +12,9 @@ const PREFIX: &str = "tkt_";
 /// How long a ticket can be used.
 pub const TICKET_LIFE: Duration = Duration::from_secs(30);
 
-/// How many there are at most that nobody has used yet.
+/// How many there are at most that nobody has used yet, and of one principal.
 const MAX: usize = 100_000;
+const MAX_OF_ONE: usize = 1_000;
 
 /// What a ticket lets its holder do: open one stream of these events.
 #[derive(Clone, Debug)]
@@ -30,7 +31,27 @@ pub struct Ticket {
 #[derive(Debug)]
 pub(crate) struct Tickets {
     secret: ServerSecret,
-    unused: Mutex<HashMap<[u8; 32], Ticket>>,
+    unused: Mutex<Unused>,
+}
+
+#[derive(Debug, Default)]
+struct Unused {
+    by_digest: HashMap<[u8; 32], Ticket>,
+    of: HashMap<Arc<str>, usize>,
+}
+
+impl Unused {
+    fn remove(&mut self, digest: &[u8; 32]) -> Option<Ticket> {
+        let ticket = self.by_digest.remove(digest)?;
+        let name = &ticket.principal.name;
+        if let Some(count) = self.of.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                self.of.remove(name);
+            }
+        }
+        Some(ticket)
+    }
 }
 
 impl Tickets {
@@ -51,10 +72,13 @@ impl Tickets {
         now: Timestamp,
     ) -> Result<(String, Ticket), IssueError> {
         let client = to.as_client(client)?;
+        let is_own = client == to.client;
         let filter = to.grants.narrow(filter)?.filter;
         let principal = Principal {
             grants: to.grants.only_to_read(&filter),
             client,
+            // They are of the credential's own client.
+            groups: to.groups.clone().filter(|_| is_own),
             events_per_hour: None,
             ..to.clone()
         };
@@ -66,17 +90,23 @@ impl Tickets {
         };
         let text = format!("{PREFIX}{}", random(SECRET_LEN));
         let mut unused = self.lock();
-        if unused.len() >= MAX {
-            unused.retain(|_, ticket| now < ticket.expires_at);
-        }
-        if unused.len() >= MAX {
-            return Err(IssueError::Limited(Limited {
-                limit: "total.tickets".to_owned(),
+        let too_many = |limit: &str| {
+            IssueError::Limited(Limited {
+                limit: limit.to_owned(),
                 retry_after: Some(TICKET_LIFE),
                 is_too_large: false,
-            }));
+            })
+        };
+        if unused.by_digest.len() >= MAX {
+            return Err(too_many("total.tickets"));
         }
-        unused.insert(self.secret.digest(&text).bytes(), ticket.clone());
+        let of_one = unused.of.entry(to.name.clone()).or_default();
+        if *of_one >= MAX_OF_ONE {
+            return Err(too_many("principal.tickets"));
+        }
+        *of_one += 1;
+        let digest = self.secret.digest(&text).bytes();
+        unused.by_digest.insert(digest, ticket.clone());
         Ok((text, ticket))
     }
 
@@ -88,10 +118,16 @@ impl Tickets {
     }
 
     pub(crate) fn tidy(&self, now: Timestamp) {
-        self.lock().retain(|_, ticket| now < ticket.expires_at);
+        let mut unused = self.lock();
+        let all = unused.by_digest.iter();
+        let over = all.filter(|(_, ticket)| ticket.expires_at <= now);
+        let over: Vec<_> = over.map(|(digest, _)| *digest).collect();
+        for digest in over {
+            unused.remove(&digest);
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Ticket>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Unused> {
         self.unused.lock().expect("no holder panics")
     }
 }
@@ -146,6 +182,43 @@ mod tests {
         let text = issue();
         tickets.tidy(at(29));
         assert!(tickets.redeem(&text, at(29)).is_some());
+    }
+
+    #[test]
+    fn one_principal_has_so_many_tickets() {
+        let tickets = Tickets::new();
+        let issue = || tickets.issue(&holder(), Filter::default(), None, at(0));
+        let (text, _) = issue().unwrap();
+        for _ in 1..MAX_OF_ONE {
+            issue().unwrap();
+        }
+        let IssueError::Limited(limited) = issue().unwrap_err() else {
+            panic!("expected a limit");
+        };
+        assert_eq!(limited.limit, "principal.tickets");
+        assert!(tickets.redeem(&text, at(1)).is_some());
+        assert!(issue().is_ok());
+        tickets.tidy(at(30));
+        assert!(tickets.lock().by_digest.is_empty() && tickets.lock().of.is_empty());
+    }
+
+    #[test]
+    fn an_administrators_ticket_is_for_what_it_says() {
+        let tickets = Tickets::new();
+        let issue = |topics: &[&str]| {
+            let filter = Filter {
+                topics: topics.iter().map(|t| t.parse().unwrap()).collect(),
+                ..Filter::default()
+            };
+            let issued = tickets.issue(&Principal::local(), filter, None, at(0));
+            issued.unwrap().1.principal.grants.clone()
+        };
+        let reads = |grants: &Grants, topic: &str| grants.read(&topic.parse().unwrap()).is_ok();
+        let all = issue(&[]);
+        assert!(reads(&all, "a/b") && !reads(&all, "$audit"));
+        assert!(all.narrow(Filter::default()).is_ok_and(|n| !n.is_less));
+        assert!(reads(&issue(&["$audit"]), "$audit"));
+        assert!(!all.is_admin());
     }
 
     #[test]

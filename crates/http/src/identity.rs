@@ -106,7 +106,7 @@ fn find(http: &Http, request: &Request, address: Option<IpAddr>) -> Result<Optio
             let detail = "either a ticket or an Authorization header, not both";
             return Err(Problem::bad_request(detail));
         }
-        let ticket = access.redeem(&ticket, address, Http::now())?;
+        let ticket = access.redeem(&ticket, Http::now())?;
         access.admit_request_of(&ticket.principal)?;
         return Ok(Some(Found {
             caller: http.hub.caller(ticket.principal, address),

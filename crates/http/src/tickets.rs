@@ -68,5 +68,6 @@ fn parse(value: Value) -> Result<(Filter, Option<ClientId>), Invalid> {
     let filter = Filter::read(&mut fields);
     let client = fields.optional("client_id", Fields::parsed);
     fields.finish()?;
+    filter.check_size()?;
     Ok((filter, client))
 }

@@ -57,6 +57,19 @@ pub enum TokenError {
 }
 
 impl TokenError {
+    /// Whether it was never signed by whom it should be, as far as anybody can tell.
+    pub(crate) fn is_guess(&self) -> bool {
+        !matches!(
+            self,
+            Self::KeysNotAvailable
+                | Self::WrongIssuer
+                | Self::WrongAudience
+                | Self::Expired(_)
+                | Self::NotYetValid(_)
+                | Self::Claim { .. }
+        )
+    }
+
     pub(super) fn claim(claim: &str, expected: &'static str) -> Self {
         let claim = claim.to_owned();
         Self::Claim { claim, expected }
