@@ -163,6 +163,25 @@ test('a token without the scope is told which, and nothing is published', TIMEOU
   assert.equal((await server.ask('GET', '/v1/events', undefined, token)).status, 200);
 });
 
+test('a client that lacks a scope asks its user for it, and keeps what it had', TIMEOUT, async (t) => {
+  const { authority, server } = await start(t);
+  authority.allows = (scope) => scope.startsWith('subscribe:');
+  const user = new User(server);
+  const client = await user.connect();
+
+  // The user still says no.
+  await assert.rejects(user.authorized(() => send(client, 'not allowed')), /403/);
+  assert.deepEqual(await server.messages(), []);
+  assert.equal(user.authorizations.at(-1).searchParams.get('scope'), 'publish:** subscribe:**');
+
+  authority.allows = () => true;
+  const another = await user.connect();
+  await user.authorized(() => send(another, 'allowed'));
+  assert.deepEqual(await server.messages(), ['allowed']);
+  assert.equal(decodeJwt(user.tokens().access_token).scope, 'publish:** subscribe:**');
+  assert.equal((await server.ask('GET', '/v1/events', undefined, user.tokens().access_token)).status, 200);
+});
+
 test('a token for something else may do nothing', TIMEOUT, async (t) => {
   const { authority, server } = await start(t);
   authority.allows = (scope) => scope === 'acknowledge';

@@ -2,6 +2,7 @@
 //! let in is found among the request's extensions, as the [`Caller`] that a door
 //! then does everything through.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,13 +11,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use notification_access::{Denied, Presented, Unauthenticated};
+use notification_access::{Credential, Denied, Grant, Presented, Unauthenticated};
 use notification_hub::{Caller, RefusalReason};
 
 use crate::address::client_address;
 use crate::handoff::Handoff;
 use crate::http::Http;
 use crate::problem::Problem;
+use crate::resource_metadata::scope_of;
 use crate::stream;
 use crate::wire::Wire;
 
@@ -51,9 +53,11 @@ pub(crate) async fn identify(
     let address = address(&http, &request);
     let has_credentials = request.headers().contains_key(header::AUTHORIZATION);
     let found = find(&http, &request, address);
+    let mut token = None;
     let response = match found {
         Ok(found) => {
             let is_known = found.is_some();
+            token = found.as_ref().and_then(Found::token);
             if let Some(Found { caller, ticket }) = found {
                 request.extensions_mut().insert(caller);
                 if let Some(ticket) = ticket {
@@ -79,7 +83,12 @@ pub(crate) async fn identify(
             false => problem.into_response(),
         }
     });
-    challenge(&http, is_mcp, has_credentials, &mut response);
+    let refused = Refused {
+        is_mcp,
+        has_credentials,
+        token,
+    };
+    refused.challenge(&http, &mut response);
     response
 }
 
@@ -88,6 +97,14 @@ struct Found {
     caller: Caller,
     /// The ticket it came with, if it did.
     ticket: Option<TicketFilter>,
+}
+
+impl Found {
+    /// Whoever came with a token, for which another can be asked.
+    fn token(&self) -> Option<Caller> {
+        let credential = &self.caller.principal().credential;
+        matches!(credential, Credential::Token(_)).then(|| self.caller.clone())
+    }
 }
 
 /// What the ticket that was redeemed is for.
@@ -256,29 +273,53 @@ fn missing() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, detail)
 }
 
-/// Says how to be let in (RFC 6750, section 3; RFC 9728, section 5.1).
-fn challenge(http: &Http, is_mcp: bool, has_credentials: bool, response: &mut Response) {
-    let denied = response.extensions().get::<Denied>();
-    let error = match (response.status(), denied) {
-        (StatusCode::UNAUTHORIZED, _) if has_credentials => r#", error="invalid_token""#.to_owned(),
-        (StatusCode::UNAUTHORIZED, _) => String::new(),
-        (StatusCode::FORBIDDEN, Some(Denied { needed })) => {
-            format!(r#", error="insufficient_scope", scope="{needed}""#)
+/// A request that is perhaps refused.
+struct Refused {
+    is_mcp: bool,
+    has_credentials: bool,
+    /// Who came with a token, if it was good.
+    token: Option<Caller>,
+}
+
+impl Refused {
+    /// Says how to be let in (RFC 6750, section 3; RFC 9728, section 5.1).
+    fn challenge(&self, http: &Http, response: &mut Response) {
+        let denied = response.extensions().get::<Denied>();
+        let error = match (response.status(), denied) {
+            (StatusCode::UNAUTHORIZED, _) if self.has_credentials => {
+                r#", error="invalid_token""#.to_owned()
+            }
+            (StatusCode::UNAUTHORIZED, _) => String::new(),
+            (StatusCode::FORBIDDEN, Some(Denied { needed })) => {
+                let scope = self.scope(needed);
+                format!(r#", error="insufficient_scope", scope="{scope}""#)
+            }
+            _ => return,
+        };
+        let metadata = match http.config.authorization_servers.is_empty() {
+            true => String::new(),
+            false => {
+                let (url, path) = (&http.config.base_url, if self.is_mcp { "/mcp" } else { "" });
+                format!(r#", resource_metadata="{url}/.well-known/oauth-protected-resource{path}""#)
+            }
+        };
+        let challenge = format!(r#"Bearer realm="notification-server"{error}{metadata}"#);
+        if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, challenge);
         }
-        _ => return,
-    };
-    let metadata = match http.config.authorization_servers.is_empty() {
-        true => String::new(),
-        false => {
-            let (url, path) = (&http.config.base_url, if is_mcp { "/mcp" } else { "" });
-            format!(r#", resource_metadata="{url}/.well-known/oauth-protected-resource{path}""#)
-        }
-    };
-    let challenge = format!(r#"Bearer realm="notification-server"{error}{metadata}"#);
-    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, challenge);
+    }
+
+    /// What the next token has to be asked for: what this one allows, which would
+    /// be lost with it, and what was missing (MCP 2025-11-25, "Scope Challenge Handling").
+    fn scope(&self, needed: &Grant) -> String {
+        let Some(caller) = &self.token else {
+            return needed.to_string();
+        };
+        let own = caller.principal().grants.iter().map(Grant::to_string);
+        let scopes: BTreeSet<_> = own.chain([scope_of(needed)]).collect();
+        Vec::from_iter(scopes).join(" ")
     }
 }
 

@@ -1,6 +1,7 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use notification_access::Grant;
 use notification_event::schema::object;
 use serde_json::json;
 
@@ -9,6 +10,24 @@ use crate::json::json as answer;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::query::NoQuery;
+
+/// What tokens can be asked to allow. Authorization servers have to know each by
+/// its name, and clients register for these, so that finer ones are of no use.
+const SCOPES: [&str; 5] = [
+    "subscribe:**",
+    "publish:**",
+    "tasks:**",
+    "acknowledge",
+    "connections:read",
+];
+
+/// What to ask for so that `needed` is allowed: one of [`SCOPES`] if that is enough.
+pub(crate) fn scope_of(needed: &Grant) -> String {
+    let scopes = SCOPES.into_iter();
+    let mut grants = scopes.map(|scope| scope.parse::<Grant>().expect("a grant"));
+    let enough = grants.find(|grant| grant.covers(needed));
+    enough.unwrap_or_else(|| needed.clone()).to_string()
+}
 
 /// `GET /.well-known/oauth-protected-resource`: where to get tokens for this
 /// server (RFC 9728, section 3).
@@ -31,7 +50,7 @@ fn metadata(http: &Http, path: &str) -> Result<Response, Problem> {
         "resource": format!("{}{path}", http.config.base_url),
         "authorization_servers": servers,
         "bearer_methods_supported": ["header"],
-        "scopes_supported": ["subscribe:**", "publish:**", "tasks:**", "acknowledge", "connections:read"],
+        "scopes_supported": SCOPES,
         "resource_name": "Real-time Notification Server",
     });
     // Public by its purpose: clients on web pages look here before they have anything.
@@ -61,4 +80,24 @@ pub(crate) fn describe(id: &str) -> Operation {
             object(metadata, &required),
         )
         .refuses(&[404])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_asked_for_that_authorization_servers_know() {
+        let check = |needed: &str, expected: &str| {
+            assert_eq!(scope_of(&needed.parse().unwrap()), expected, "{needed}");
+        };
+        check("publish:ops/db", "publish:**");
+        check("subscribe:**", "subscribe:**");
+        check("tasks:ops/*", "tasks:**");
+        check("acknowledge", "acknowledge");
+        // What none of them allows.
+        check("subscribe:$audit", "subscribe:$audit");
+        check("client:alice", "client:alice");
+        check("admin", "admin");
+    }
 }

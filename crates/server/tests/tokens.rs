@@ -398,10 +398,8 @@ fn a_call_with_a_token_that_lacks_a_grant_is_challenged() {
     let answer = secured.ask(&token, "POST", "/mcp", Some(&call));
     assert_eq!(answer.status, 403, "{answer:?}");
     let challenge = answer.header("www-authenticate").unwrap();
-    assert!(
-        challenge.contains(r#"error="insufficient_scope", scope=""#),
-        "{challenge}"
-    );
+    let wanted = r#"error="insufficient_scope", scope="publish:** subscribe:dev""#;
+    assert!(challenge.contains(wanted), "{challenge}");
     let message = answer.json();
     assert_eq!(
         (&message["id"], &message["error"]["code"]),
