@@ -14,6 +14,7 @@ use notification_log::{Change, LogError, Record};
 use uuid::Uuid;
 
 use crate::audit::By;
+use crate::receipts;
 use crate::{
     Acknowledge, AcknowledgeError, Acknowledged, ClientStatus, ConnectionStatus, EventPage,
     EventReceipts, GroupError, Hub, Metrics, PageRequest, PublishError, Published, RefusalReason,
@@ -287,7 +288,7 @@ impl Caller {
         Ok(Some(status))
     }
 
-    /// Notes what a client acknowledges.
+    /// Notes what a client acknowledges, of what it may read.
     pub async fn acknowledge(
         &self,
         client: &ClientId,
@@ -297,7 +298,9 @@ impl Caller {
         let allowed = allowed.and_then(|()| self.principal.grants.need(Grant::Acknowledge));
         self.ask(allowed).map_err(PublishError::from)?;
         self.sync_groups(Some(client)).await?;
-        self.hub.acknowledge(client, what).await
+        let grants = &self.principal.grants;
+        let may_read = |topic: &_| grants.read(topic).is_ok();
+        receipts::acknowledge(self.hub.shared(), client, what, may_read).await
     }
 
     /// Who has got, and who has acknowledged, an event: for whoever may publish

@@ -130,7 +130,7 @@ async fn store(hub: &Shared, delivered: &[Delivered]) -> Result<(), PublishError
     }
     let (mut changes, mut news) = (Vec::new(), Vec::new());
     let events = of_event.keys().cloned().collect();
-    for (event, known) in receipts_of(hub, events).await? {
+    for (event, known) in receipts_of(hub, events, |_| true).await? {
         let clients = of_event.remove(&event).into_iter().flatten();
         let has_it = |client: &ClientId| {
             let mut known = known.iter();
@@ -148,11 +148,12 @@ async fn store(hub: &Shared, delivered: &[Delivered]) -> Result<(), PublishError
     commit(hub, "delivered", news, changes).await
 }
 
-/// Notes what a client acknowledges; all of it, or nothing.
+/// Notes what a client acknowledges, of what it may read; all of it, or nothing.
 pub(crate) async fn acknowledge(
     hub: &Shared,
     client: &ClientId,
     what: Acknowledge,
+    may_read: impl Fn(&Topic) -> bool,
 ) -> Result<Acknowledged, AcknowledgeError> {
     let now = now();
     let _storing = hub.receipts.storing().await;
@@ -174,7 +175,7 @@ pub(crate) async fn acknowledge(
             (Settle::Through(through), asking)
         }
         Acknowledge::Events(ids) => {
-            let entries = find(hub, client, &ids).await?;
+            let entries = find(hub, client, &ids, &may_read).await?;
             let asking = entries.iter().filter(|entry| entry.event.head.require_ack);
             let asking: Vec<_> = asking.map(|entry| entry.event.head.id.clone()).collect();
             let positions = entries.iter().map(|entry| entry.position);
@@ -190,7 +191,7 @@ pub(crate) async fn acknowledge(
     })?;
     let cursor = record.as_ref().map(|record| record.cursor);
     let (mut changes, mut news) = (Vec::new(), Vec::new());
-    for (event, known) in receipts_of(hub, asking).await? {
+    for (event, known) in receipts_of(hub, asking, may_read).await? {
         let mut known = known.iter().filter(|receipt| receipt.client == *client);
         if known.any(|receipt| receipt.acknowledged_at.is_some()) {
             continue;
@@ -211,11 +212,12 @@ pub(crate) async fn acknowledge(
     Ok(Acknowledged { receipts, cursor })
 }
 
-/// The receipts of those events that are in the log: of what retention has
-/// removed nothing is stored or told any more.
+/// The receipts of those events that are in the log, on topics that `counts`
+/// accepts: of what retention has removed nothing is stored or told any more.
 async fn receipts_of(
     hub: &Shared,
     events: Vec<EventId>,
+    counts: impl Fn(&Topic) -> bool,
 ) -> Result<Vec<(EventId, Vec<Receipt>)>, LogError> {
     let mut known = Vec::with_capacity(events.len());
     for event in &events {
@@ -224,8 +226,9 @@ async fn receipts_of(
     // Only now: what is there still was there before.
     let found = hub.log.find(events.clone()).await?;
     let known = events.into_iter().zip(known).zip(found);
-    let there = known.filter_map(|(known, entry)| entry.map(|_| known));
-    Ok(there.collect())
+    let counted =
+        known.filter_map(|(known, entry)| counts(&entry?.event.head.topic).then_some(known));
+    Ok(counted.collect())
 }
 
 /// The events that a client names, all of which have to be its to acknowledge.
@@ -233,6 +236,7 @@ async fn find(
     hub: &Shared,
     client: &ClientId,
     ids: &[EventId],
+    may_read: impl Fn(&Topic) -> bool,
 ) -> Result<Vec<Entry>, AcknowledgeError> {
     if ids.is_empty() || ids.len() > MAX_EVENTS {
         let expected = format!("an array of 1 to {MAX_EVENTS} event ids");
@@ -247,8 +251,10 @@ async fn find(
     let mut entries = Vec::with_capacity(found.len());
     for (index, entry) in found.into_iter().enumerate() {
         let its = entry.filter(|entry| {
-            let audience = entry.event.head.audience.as_ref();
-            audience.is_none_or(|a| hub.groups.includes(a, client, entry.position))
+            let head = &entry.event.head;
+            let audience = head.audience.as_ref();
+            may_read(&head.topic)
+                && audience.is_none_or(|a| hub.groups.includes(a, client, entry.position))
         });
         let field = format!("event_ids[{index}]");
         match its {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use notification_access::{Grants, Principal};
 use notification_event::{EventId, Position};
 use notification_hub::{
     AckMode, Acknowledge, AcknowledgeError, Acknowledged, Hub, HubConfig, Start, Subscription,
@@ -277,4 +278,33 @@ fn receipts_survive_the_server_and_are_not_noted_again() {
         assert_eq!(receipts(&hub, "e1").await, both);
         assert_eq!(news_of(&*log, "e1").await.len(), 2);
     });
+}
+
+#[tokio::test]
+async fn what_one_may_not_read_one_does_not_acknowledge() {
+    let (hub, _) = hub(HubConfig::default()).await;
+    let of_alice = |event_id: &str, topic: &str| {
+        json!({"event_id": event_id, "topic": topic, "require_ack": true,
+               "audience": {"clients": ["alice"]}})
+    };
+    publish(&hub, "hers", of_alice("e1", "ops/a")).await;
+    publish(&hub, "theirs", of_alice("e2", "finance/a")).await;
+    let grants = ["subscribe:ops/**", "acknowledge", "client:alice"];
+    let alice = Arc::new(Principal {
+        grants: Grants::new(grants.map(id)).unwrap(),
+        ..Principal::local()
+    });
+    let alice = hub.caller(alice, None);
+    let acknowledge = async |what| alice.acknowledge(&id("alice"), what).await;
+    let both = Acknowledge::Events(vec![id("e1"), id("e2")]);
+    let Err(AcknowledgeError::Invalid(invalid)) = acknowledge(both).await else {
+        panic!("the second is not hers to acknowledge");
+    };
+    assert_eq!(invalid.errors[0].field, "event_ids[1]");
+    assert_eq!(receipts(&hub, "e1").await, [receipt("alice", false, false)]);
+
+    let all = Acknowledge::Through(head(&hub));
+    assert_eq!(acknowledge(all).await.unwrap().receipts, 1);
+    assert_eq!(receipts(&hub, "e1").await, [receipt("alice", false, true)]);
+    assert_eq!(receipts(&hub, "e2").await, [receipt("alice", false, false)]);
 }
