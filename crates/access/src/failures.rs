@@ -112,8 +112,8 @@ mod tests {
                 .is_ok()
         );
         failures.tidy(at(599));
-        assert!(failures.check(address, at(59)).is_err());
+        assert!(failures.check(address, at(29)).is_err());
         failures.tidy(at(601));
-        assert!(failures.check(address, at(59)).is_ok());
+        assert!(failures.check(address, at(29)).is_ok());
     }
 }

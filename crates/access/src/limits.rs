@@ -342,12 +342,10 @@ impl<K: Hash + Eq + Clone + fmt::Debug + Send + Sync + 'static> Scope<K> {
         open: &Open<K>,
         key: K,
     ) -> Result<Option<Box<dyn Held>>, Limited> {
-        let Some(max) = max else {
-            return Ok(None);
-        };
+        // Counted without a limit, too: there may be one before it is closed.
         let mut counts = open.lock().expect("no holder panics");
         let count = counts.entry(key.clone()).or_default();
-        if *count >= max.get() {
+        if max.is_some_and(|max| *count >= max.get()) {
             return Err(Limited {
                 limit: format!("{}.{what}", self.name),
                 retry_after: None,
@@ -475,6 +473,24 @@ mod tests {
         let limited = limits.stream(asker(&a, "192.0.2.1")).unwrap_err();
         assert_eq!(limited.limit, "principal.streams");
         let limits = limits.with(config);
+        assert!(limits.stream(asker(&a, "192.0.2.1")).is_err());
+        drop(slot);
+        assert!(limits.stream(asker(&a, "192.0.2.1")).is_ok());
+    }
+
+    #[test]
+    fn what_was_opened_without_a_limit_counts_when_there_is_one() {
+        let at_most = |streams| LimitsConfig {
+            principal: Quotas {
+                streams,
+                ..Quotas::default()
+            },
+            ..LimitsConfig::default()
+        };
+        let limits = Limits::new(at_most(None));
+        let a = principal("key:a");
+        let slot = limits.stream(asker(&a, "192.0.2.1")).unwrap();
+        let limits = limits.with(at_most(one(1)));
         assert!(limits.stream(asker(&a, "192.0.2.1")).is_err());
         drop(slot);
         assert!(limits.stream(asker(&a, "192.0.2.1")).is_ok());

@@ -32,7 +32,8 @@ impl JwkSet {
     /// Reads a set. A key that cannot verify a token, be it for something else,
     /// of a kind that is not known or plainly wrong, is passed over (RFC 7517,
     /// section 5), and so are symmetric keys: whoever could read the set could
-    /// issue tokens.
+    /// issue tokens. A set of only such keys was meant for others, and is an error;
+    /// one without any says that no token is to be believed.
     pub fn parse(bytes: &[u8]) -> Result<Self, TokenKeyError> {
         if bytes.len() > Self::MAX_LEN {
             return Err(TokenKeyError::LargeSet);
@@ -58,7 +59,7 @@ impl JwkSet {
         if named.any(|key| shares(key) > Self::MAX_SHARED) {
             return Err(TokenKeyError::SharedKeyId);
         }
-        match set.keys.is_empty() {
+        match set.keys.is_empty() && !set.ignored.is_empty() {
             true => Err(TokenKeyError::EmptySet),
             false => Ok(set),
         }

@@ -56,7 +56,7 @@ pub enum TokenKeyError {
     /// More keys are called the same than one can be expected to try.
     #[error("more than 4 keys in the set share one kid")]
     SharedKeyId,
-    /// A set of which no key can verify a token.
+    /// A set of keys none of which can verify a token.
     #[error("the key set has no key that could verify a token")]
     EmptySet,
 }
@@ -108,10 +108,12 @@ impl TokenKeys {
         }
     }
 
+    /// Whether what is not signed with them is not signed. An issuer that publishes
+    /// none is not ready.
     pub(super) fn are_good(&self, now: Timestamp) -> bool {
-        match self.0 {
+        match &self.0 {
             Source::One(_) => true,
-            Source::Set(_, until) => now < until,
+            Source::Set(set, until) => now < *until && !set.keys.is_empty(),
             Source::Awaited => false,
         }
     }
