@@ -13,10 +13,11 @@ use crate::query::NoQuery;
 
 /// What tokens can be asked to allow. Authorization servers have to know each by
 /// its name, and clients register for these, so that finer ones are of no use.
+/// Whoever may publish may report tasks, which is less and comes first.
 const SCOPES: [&str; 5] = [
     "subscribe:**",
-    "publish:**",
     "tasks:**",
+    "publish:**",
     "acknowledge",
     "connections:read",
 ];
