@@ -25,7 +25,7 @@ impl Doorkeeper {
         let trusted = &http.settings().trusted_proxies;
         let peer = peer.to_canonical();
         // All that a proxy has to say comes from one address.
-        if trusted.iter().any(|net| net.contains(&peer)) {
+        if trusted.contain(peer) {
             return Ok(Slot::default());
         }
         let admitted = http.hub.access().admit_connection(peer);
@@ -47,7 +47,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::{Capacity, HttpConfig, Settings, StreamConfig};
+    use crate::{Capacity, HttpConfig, Settings, StreamConfig, TrustedProxies};
 
     #[tokio::test]
     async fn each_address_has_so_many_connections() {
@@ -73,7 +73,10 @@ mod tests {
             tls: None,
         };
         let settings = Settings {
-            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            trusted_proxies: TrustedProxies {
+                networks: vec!["10.0.0.0/8".parse().unwrap()],
+                ..TrustedProxies::default()
+            },
             ..Settings::default()
         };
         let http = Http::new(hub, config, settings, CancellationToken::new());

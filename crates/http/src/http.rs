@@ -1,12 +1,11 @@
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
-use ipnet::IpNet;
 use notification_event::Timestamp;
 use notification_hub::Hub;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Capacity, GuardConfig, StreamConfig, Tls};
+use crate::{Capacity, GuardConfig, StreamConfig, Tls, TrustedProxies};
 
 /// The largest body that is read, in bytes.
 pub(crate) const MAX_BODY: usize = 1 << 20;
@@ -34,7 +33,10 @@ pub struct Settings {
     /// Which hosts and pages may use the server.
     pub guard: GuardConfig,
     /// The proxies whose word is taken for where a request comes from.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: TrustedProxies,
+    /// Whether whoever says nothing may do everything even where a proxy brings
+    /// him, from wherever that is.
+    pub is_open_to_proxies: bool,
 }
 
 /// What the doors share. Cheap to clone.

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use notification_access::{Credential, Denied, Grant, Presented, Unauthenticated};
 use notification_hub::{Caller, RefusalReason};
 
-use crate::address::client_address;
+use crate::address::{came_by_proxy, client_address};
 use crate::handoff::Handoff;
 use crate::http::Http;
 use crate::problem::Problem;
@@ -50,7 +50,7 @@ pub(crate) async fn identify(
     next: Next,
 ) -> Response {
     let is_mcp = request.uri().path() == "/mcp";
-    let address = address(&http, &request);
+    let address = address(&http, request.extensions(), request.headers());
     let has_credentials = request.headers().contains_key(header::AUTHORIZATION);
     let found = find(&http, &request, address);
     let mut token = None;
@@ -144,6 +144,9 @@ fn find(http: &Http, request: &Request, address: Option<IpAddr>) -> Result<Optio
         Err(Unauthenticated::Missing) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
+    if principal.is_local() && came_by_proxy(headers) && !http.settings().is_open_to_proxies {
+        return Err(only_from_here());
+    }
     access.admit_request_of(&principal)?;
     Ok(Some(Found {
         caller: http.hub.caller(principal, address),
@@ -152,16 +155,11 @@ fn find(http: &Http, request: &Request, address: Option<IpAddr>) -> Result<Optio
 }
 
 /// From where a request comes; none if it did not come over a socket.
-fn address(http: &Http, request: &Request) -> Option<IpAddr> {
-    let extensions = request.extensions();
+fn address(http: &Http, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
     let wire = extensions.get::<Arc<Wire>>().map(|wire| wire.peer());
     let peer = wire.or_else(|| extensions.get::<Handoff>().map(|h| h.wire.peer()))?;
-    let trusted = http.settings();
-    Some(client_address(
-        peer.ip(),
-        request.headers(),
-        &trusted.trusted_proxies,
-    ))
+    let trusted = &http.settings().trusted_proxies;
+    Some(client_address(peer.ip(), headers, trusted))
 }
 
 /// The credential of `Authorization: Bearer …` (RFC 6750, section 2.1).
@@ -268,6 +266,15 @@ fn query(uri: &Uri) -> form_urlencoded::Parse<'_> {
     form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
 }
 
+/// Whoever comes by a proxy may be anywhere.
+fn only_from_here() -> Problem {
+    let detail = "this request came by a proxy, and this server is open to its own machine only: \
+                  create a key (notification-server key create --name admin --allow admin) and \
+                  restart it, or set insecure_no_auth if everyone who reaches the proxy may do \
+                  everything";
+    Problem::new(StatusCode::FORBIDDEN, detail)
+}
+
 fn missing() -> Problem {
     let detail = "authentication is required: send Authorization: Bearer with a key or a token";
     Problem::new(StatusCode::UNAUTHORIZED, detail)
@@ -332,7 +339,8 @@ impl FromRequestParts<Http> for Caller {
         caller.ok_or_else(|| {
             let problem = missing();
             let reason = RefusalReason::Unauthenticated;
-            http.hub.refused(reason, None, problem.detail());
+            let address = address(http, &parts.extensions, &parts.headers);
+            http.hub.refused(reason, address, problem.detail());
             problem.into_response()
         })
     }

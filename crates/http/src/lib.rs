@@ -77,6 +77,7 @@ mod tls;
 mod welcome;
 mod wire;
 
+pub use address::{ProxyHeader, TrustedProxies};
 pub use capacity::Capacity;
 pub use certificate::{Flaw, TlsError, TlsFiles};
 pub use doorkeeper::Doorkeeper;

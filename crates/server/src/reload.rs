@@ -1,7 +1,7 @@
 use std::time::SystemTime;
 
 use notification_event::Timestamp;
-use notification_http::{GuardConfig, Http, Settings, Tls};
+use notification_http::{GuardConfig, Http, Settings, Tls, TrustedProxies};
 use notification_hub::Hub;
 use tokio::sync::watch;
 
@@ -57,7 +57,11 @@ pub(crate) fn settings(config: &Config, is_loopback: bool) -> Settings {
             allowed_hosts: config.allowed_hosts.clone(),
             origins: config.allowed_origins.clone(),
         },
-        trusted_proxies: config.trusted_proxies.clone(),
+        trusted_proxies: TrustedProxies {
+            networks: config.trusted_proxies.clone(),
+            header: config.trusted_proxy_header.into(),
+        },
+        is_open_to_proxies: config.insecure_no_auth,
     }
 }
 

@@ -85,6 +85,54 @@ fn on_a_laptop_it_is_open_and_a_wrong_credential_is_still_wrong() {
 }
 
 #[test]
+fn an_open_server_is_not_open_to_whoever_comes_by_a_proxy() {
+    let event = notification("from afar").to_string();
+    let post = |server: &notification_testkit::ServerProcess, more: &[(&str, &str)]| {
+        let json = [("Content-Type", "application/json")];
+        let headers = [&json[..], more].concat();
+        request(server.address(), "POST", "/v1/events", &headers, &event)
+    };
+    let open = server(&[]);
+    for header in [
+        ("X-Forwarded-For", "192.0.2.1"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Real-IP", "127.0.0.1"),
+        ("Forwarded", "for=192.0.2.1"),
+        ("Via", "1.1 proxy"),
+    ] {
+        let refused = post(&open, &[header]);
+        assert_eq!(refused.status, 403, "{header:?}");
+        assert!(refused.body.contains("key create"), "{refused:?}");
+        let refused = EventStream::try_open(open.address(), "/mcp", &[header]);
+        assert_eq!(refused.unwrap_err().status, 403);
+    }
+    let published = "notification_events_published_total{type=\"notification\"}";
+    assert_eq!(open.metric(published), 0.0);
+    assert_eq!(post(&open, &[]).status, 201);
+    let knowingly = server(&["--insecure-no-auth"]);
+    let by_proxy = [("X-Forwarded-For", "192.0.2.1")];
+    assert_eq!(post(&knowingly, &by_proxy).status, 201);
+    // Where it is known who somebody is, it does not matter where he is.
+    let secured = Secured::start("");
+    let admin = secured.send(&Secured::admin(), "GET", "/v1/events", &by_proxy, "");
+    assert_eq!(admin.status, 200);
+}
+
+#[test]
+fn a_server_is_not_open_and_closed_at_once() {
+    let mut config = tempfile::NamedTempFile::new().unwrap();
+    let settings = b"insecure_no_auth = true\n[auth]\nmode = \"required\"\n";
+    std::io::Write::write_all(&mut config, settings).unwrap();
+    let path = config.path().to_str().unwrap();
+    let (ok, said) = run(&["--bind", "127.0.0.1:0", "--config", path]);
+    assert!(!ok);
+    assert!(
+        said.contains("auth.mode") && said.contains("insecure_no_auth"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_key_is_shown_once_listed_and_outlives_a_restart() {
     let mut secured = Secured::start("");
     let wanted = json!({"name": "ci", "allow": ["publish:ops/**"], "client_id": "robot",

@@ -16,7 +16,7 @@ use serde::Deserialize;
 pub use self::jwt::Jwt;
 pub use self::layers::Flag;
 use self::layers::{DEFAULT, Layers};
-pub use self::value::{AuthMode, DataDir, Durability, LogFormat};
+pub use self::value::{AuthMode, DataDir, Durability, LogFormat, ProxyHeader};
 
 /// Everything that can be set. `default.toml`, beside this file, says what each means.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -40,6 +40,7 @@ pub struct Config {
     pub allowed_origins: Origins,
     #[serde(deserialize_with = "value::networks")]
     pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxy_header: ProxyHeader,
     pub tls: Tls,
     pub auth: Auth,
     pub limits: Limits,

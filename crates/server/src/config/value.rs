@@ -53,6 +53,25 @@ pub enum AuthMode {
     Required,
 }
 
+/// The header in which a proxy says where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum ProxyHeader {
+    /// The usual one.
+    #[serde(rename = "X-Forwarded-For")]
+    XForwardedFor,
+    /// The standard one (RFC 7239).
+    Forwarded,
+}
+
+impl From<ProxyHeader> for notification_http::ProxyHeader {
+    fn from(header: ProxyHeader) -> Self {
+        match header {
+            ProxyHeader::XForwardedFor => Self::XForwardedFor,
+            ProxyHeader::Forwarded => Self::Forwarded,
+        }
+    }
+}
+
 pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
     let expected = || D::Error::custom("expected addresses or networks such as 10.0.0.0/8");
     let given = Vec::<String>::deserialize(from).map_err(|_| expected())?;
