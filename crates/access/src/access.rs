@@ -267,6 +267,11 @@ impl Access {
         self.keys.are_there_any()
     }
 
+    /// Whether somebody could come with a key at this time.
+    pub fn has_live_keys(&self, now: Timestamp) -> bool {
+        self.keys.are_any_live(now)
+    }
+
     /// The key is as it is here from now on, which has not been stored yet.
     pub fn put_unsaved_key(&self, key: ApiKey) {
         self.keys.put_unsaved(key);
@@ -282,7 +287,8 @@ impl Access {
         self.keys.give_back_unsaved(keys);
     }
 
-    /// Counts one request more from an address, of whomever.
+    /// Counts one request more from an address, of whomever. It counts in the total
+    /// when it is known [of whom](Self::admit_request_of).
     pub fn admit_request(&self, address: Option<IpAddr>) -> Result<(), Limited> {
         self.limits().request_from(address)
     }

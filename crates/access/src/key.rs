@@ -431,6 +431,11 @@ impl Keys {
         !self.read().is_empty() || self.of_operator().is_some()
     }
 
+    pub(crate) fn are_any_live(&self, now: Timestamp) -> bool {
+        let keys = self.read();
+        self.of_operator().is_some() || keys.values().any(|entry| entry.key.check(now).is_ok())
+    }
+
     /// Those that were used, or otherwise changed, since this was last asked.
     pub(crate) fn take_unsaved(&self) -> Vec<ApiKey> {
         let keys = self.read();

@@ -169,17 +169,20 @@ impl Limits {
 
     /// One request more from there, of whomever.
     pub(crate) fn request_from(&self, address: Option<IpAddr>) -> Result<(), Limited> {
-        if let Some(key) = counted_address(address) {
-            self.address.request(&key)?;
+        match counted_address(address) {
+            Some(key) => self.address.request(&key),
+            None => Ok(()),
         }
-        self.total.request(&())
     }
 
     /// One request more of this principal.
     pub(crate) fn request_of(&self, principal: &Principal) -> Result<(), Limited> {
-        match counted_principal(Some(principal)) {
-            Some(key) => self.principal.request(&key),
-            None => Ok(()),
+        if let Some(key) = counted_principal(Some(principal)) {
+            self.principal.request(&key)?;
+        }
+        match counts_in_total(Some(principal)) {
+            true => self.total.request(&()),
+            false => Ok(()),
         }
     }
 
@@ -199,7 +202,10 @@ impl Limits {
         if let Some(principal) = asker.principal {
             self.spend(principal, events)?;
         }
-        self.total.publish(&(), events, bytes)
+        match counts_in_total(asker.principal) {
+            true => self.total.publish(&(), events, bytes),
+            false => Ok(()),
+        }
     }
 
     /// One stream more, for as long as the slot lives.
@@ -215,7 +221,10 @@ impl Limits {
                 .map(|key| self.principal.stream(key))
                 .transpose()?
                 .flatten(),
-            self.total.stream(())?,
+            match counts_in_total(asker.principal) {
+                true => self.total.stream(())?,
+                false => None,
+            },
         ]))
     }
 
@@ -376,6 +385,11 @@ fn counted_principal(principal: Option<&Principal>) -> Option<Arc<str>> {
     (!principal.is_local()).then(|| principal.name.clone())
 }
 
+/// An administrator can do what has to be done, however busy others are.
+fn counts_in_total(principal: Option<&Principal>) -> bool {
+    principal.is_none_or(|principal| principal.is_local() || !principal.grants.is_admin())
+}
+
 /// What stands for an address: of IPv6 the network of 64 bits, of which one
 /// subscriber has all. None for this machine's own.
 pub(crate) fn counted_address(address: Option<IpAddr>) -> Option<IpAddr> {
@@ -456,6 +470,40 @@ mod tests {
         for _ in 0..10 {
             assert!(from("127.0.0.1").is_ok() && from("::1").is_ok());
         }
+    }
+
+    #[test]
+    fn what_all_together_may_do_leaves_room_for_an_administrator() {
+        let limits = Limits::new(LimitsConfig {
+            total: Quotas {
+                requests_per_second: one(1),
+                events_per_second: one(1),
+                streams: one(1),
+                ..Quotas::default()
+            },
+            ..LimitsConfig::default()
+        });
+        let a = Principal {
+            grants: Grants::default(),
+            ..principal("key:a")
+        };
+        let admin = Principal {
+            grants: Grants::all(),
+            ..principal("key:admin")
+        };
+        let address = "192.0.2.1";
+        assert!(limits.request_from(Some(address.parse().unwrap())).is_ok());
+        assert!(limits.request_of(&a).is_ok() && limits.request_of(&a).is_err());
+        assert!(limits.publish(asker(&a, address), 1, 1).is_ok());
+        assert!(limits.publish(asker(&a, address), 1, 1).is_err());
+        let _stream = limits.stream(asker(&a, address)).unwrap();
+        assert!(limits.stream(asker(&a, address)).is_err());
+        assert!(limits.request_of(&admin).is_ok());
+        assert!(limits.publish(asker(&admin, address), 1, 1).is_ok());
+        assert!(limits.stream(asker(&admin, address)).is_ok());
+        // Where nobody says who he is, everybody is in the total.
+        let local = Principal::local();
+        assert!(limits.request_of(&local).is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
@@ -16,9 +17,12 @@ use crate::problem::Problem;
 pub struct Capacity {
     /// Every connection is one of its tasks.
     pub(crate) connections: TaskTracker,
+    max: usize,
     max_for_streams: usize,
     refused: Counter,
+    turned_away: Counter,
     is_full: Arc<AtomicBool>,
+    is_crowded_out: Arc<AtomicBool>,
 }
 
 impl Capacity {
@@ -29,19 +33,49 @@ impl Capacity {
     /// What a process that may have so many files open can hold. None if there
     /// is no such limit.
     pub fn of_files(limit: Option<u64>) -> Self {
-        let max = limit.map(|files| files.saturating_sub(Self::RESERVE + files / 20));
+        let of = |max: fn(u64) -> u64| {
+            let max = limit.map(max).and_then(|max| usize::try_from(max).ok());
+            max.unwrap_or(usize::MAX)
+        };
         Self {
             connections: TaskTracker::new(),
-            max_for_streams: max
-                .map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX)),
+            max: of(|files| files.saturating_sub(Self::RESERVE).max(files / 2)),
+            max_for_streams: of(|files| files.saturating_sub(Self::RESERVE + files / 20)),
             refused: Counter::default(),
+            turned_away: Counter::default(),
             is_full: Arc::default(),
+            is_crowded_out: Arc::default(),
         }
     }
 
     /// How many connections there may be when a stream is to be opened.
     pub fn max_for_streams(&self) -> usize {
         self.max_for_streams
+    }
+
+    /// Whether there is room for another connection. The server needs files of its own.
+    pub(crate) fn admits(&self) -> bool {
+        let is_full = self.connections.len() >= self.max;
+        let was_full = self.is_crowded_out.swap(is_full, Ordering::Relaxed);
+        if is_full {
+            self.turned_away.inc();
+        }
+        if is_full && !was_full {
+            tracing::warn!(
+                connections = self.max,
+                "connections are closed as they come: this process may have no more files open"
+            );
+        }
+        !is_full
+    }
+
+    /// How long to wait for somebody who says nothing: a quarter of the time while
+    /// there is little room left for others.
+    pub(crate) fn patience(&self, usual: Duration) -> Duration {
+        match self.connections.len() > self.max / 4 * 3 {
+            true => usual / 4,
+            false => usual,
+        }
     }
 
     /// Refuses a stream for which there is no room: its own connection is among those there are.
@@ -68,12 +102,34 @@ impl Capacity {
             "Streams not opened because the process may have no more files open",
             self.refused.clone(),
         );
+        registry.register(
+            "notification_connections_refused",
+            "Connections closed at once because the process may have no more files open",
+            self.turned_away.clone(),
+        );
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_are_closed_while_there_are_files_for_the_server_itself() {
+        let capacity = Capacity::of_files(Some(68));
+        assert_eq!(Capacity::of_files(Some(1_000)).max, 936);
+        assert_eq!(capacity.max, 34);
+        let second = Duration::from_secs(1);
+        let open: Vec<_> = (0..24).map(|_| capacity.connections.token()).collect();
+        assert_eq!(capacity.patience(second), second);
+        let more: Vec<_> = (0..10).map(|_| capacity.connections.token()).collect();
+        assert_eq!(capacity.patience(second), second / 4);
+        assert!(!capacity.admits());
+        assert_eq!(capacity.turned_away.get(), 1);
+        drop(open);
+        assert!(capacity.admits());
+        drop(more);
+    }
 
     #[test]
     fn streams_are_refused_before_there_is_no_room_at_all() {

@@ -66,8 +66,7 @@ where
     }
 }
 
-/// How long a connection may be quiet before its first request and between two.
-const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// How long a connection may be quiet between two requests.
 const NEXT_REQUEST: Duration = Duration::from_secs(60);
 
 /// The requests of one connection, which says nothing of its own accord when it
@@ -112,14 +111,17 @@ impl Drop for Answering {
 #[derive(Debug)]
 pub(crate) struct Idle {
     requests: Arc<Requests>,
+    /// How long it may be quiet before the first request.
+    first_request: Duration,
     seen: u64,
     since: Instant,
 }
 
 impl Idle {
-    pub(crate) fn new(requests: Arc<Requests>, now: Instant) -> Self {
+    pub(crate) fn new(requests: Arc<Requests>, first_request: Duration, now: Instant) -> Self {
         Self {
             requests,
+            first_request,
             seen: 0,
             since: now,
         }
@@ -134,7 +136,7 @@ impl Idle {
             self.since = now;
         }
         let limit = match begun {
-            0 => FIRST_REQUEST,
+            0 => self.first_request,
             _ => NEXT_REQUEST,
         };
         now.duration_since(self.since) >= limit
@@ -149,7 +151,7 @@ mod tests {
     fn a_connection_is_idle_when_nothing_is_asked_or_answered() {
         let requests = Arc::new(Requests::default());
         let start = Instant::now();
-        let mut idle = Idle::new(Arc::clone(&requests), start);
+        let mut idle = Idle::new(Arc::clone(&requests), Duration::from_secs(10), start);
         let mut look = |second| idle.is_over(start + Duration::from_secs(second));
         assert!(!look(9));
         assert!(look(10));

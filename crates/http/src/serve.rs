@@ -171,6 +171,9 @@ impl Sockets {
                     if !std::mem::replace(&mut accepting, true) {
                         tracing::info!("connections can be accepted again");
                     }
+                    if !self.config.capacity.admits() {
+                        continue;
+                    }
                     let begun = self.clone().admit(socket, peer);
                     self.tasks.spawn(async move {
                         if let Err(error) = begun.await {
@@ -211,7 +214,7 @@ impl Sockets {
             return Box::pin(self.secure(socket, peer, tls)).await;
         }
         let (head, length) = tokio::select! {
-            looked = tokio::time::timeout(self.config.head_timeout, peek::peek(&socket)) => looked??,
+            looked = tokio::time::timeout(self.patience(), peek::peek(&socket)) => looked??,
             () = self.stopping.cancelled() => return Ok(()),
         };
         #[cfg(unix)]
@@ -225,6 +228,11 @@ impl Sockets {
         Ok(())
     }
 
+    /// How long a client may take to send the head of a request.
+    fn patience(&self) -> Duration {
+        self.config.capacity.patience(self.config.head_timeout)
+    }
+
     /// Encrypts a connection, and serves its requests.
     async fn secure(
         self: Arc<Self>,
@@ -233,7 +241,7 @@ impl Sockets {
         tls: Tls,
     ) -> std::io::Result<()> {
         let (wire, io) = tokio::select! {
-            secured = tls.accept(socket, peer, self.config.head_timeout, self.config.answer_timeout) => secured?,
+            secured = tls.accept(socket, peer, self.patience(), self.config.answer_timeout) => secured?,
             () = self.stopping.cancelled() => return Ok(()),
         };
         // In boxes, as the handshake needs much for a short time.
@@ -315,7 +323,7 @@ impl Sockets {
             }
         });
         let io = TokioIo::new(CountedIo::new(io, Arc::clone(&wire)));
-        let connection = protocol(self.config.head_timeout).serve_connection(io, service);
+        let connection = protocol(self.patience()).serve_connection(io, service);
         self.carry(&wire, connection, None).await;
     }
 
@@ -323,7 +331,7 @@ impl Sockets {
         wire.multiplex();
         let (router, requested) = (self.router.clone(), Arc::clone(&wire));
         let requests = Arc::new(Requests::default());
-        let idle = Idle::new(Arc::clone(&requests), Instant::now());
+        let idle = Idle::new(Arc::clone(&requests), self.patience(), Instant::now());
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let answering = requests.begin();
             let mut request = request.map(Body::new);

@@ -1,10 +1,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use etcetera::BaseStrategy;
 use notification_access::Access;
+use notification_event::Timestamp;
 use notification_http::{
     Capacity, Http, HttpConfig, ServeConfig, StreamConfig, Tls, TlsError, TlsFiles,
 };
@@ -60,6 +61,9 @@ pub enum StartError {
          --data-dir or --config), or set auth.admin_key_file or [auth.jwt]"
     )]
     NoKeys,
+    /// Everybody has to say who they are, and nobody has to.
+    #[error("auth.mode is \"required\" and insecure_no_auth is true: leave one of them away")]
+    OpenAndRequired,
     /// Its log is in memory, and so would its keys be.
     #[error(
         "a server whose log is in memory keeps no keys; create them while it runs, with --server, \
@@ -228,6 +232,19 @@ impl Server {
         self.hub.access().is_open()
     }
 
+    /// Whether a key was ever created, or tokens are accepted.
+    pub fn has_credentials(&self) -> bool {
+        let access = self.hub.access();
+        access.has_keys() || access.tokens().is_some()
+    }
+
+    /// Whether nobody can say who they are, and has to.
+    pub fn is_locked(&self) -> bool {
+        let access = self.hub.access();
+        let now = Timestamp::from(SystemTime::now());
+        !access.is_open() && access.tokens().is_none() && !access.has_live_keys(now)
+    }
+
     /// What changes settings while it runs.
     pub fn reloader(&self) -> Reloader {
         Reloader {
@@ -318,6 +335,7 @@ fn is_open(config: &Config, access: &Access) -> Result<bool, StartError> {
     let can_say = access.has_keys() || access.tokens().is_some();
     let is_loopback = config.bind.ip().is_loopback();
     match config.auth.mode {
+        AuthMode::Required if config.insecure_no_auth => Err(StartError::OpenAndRequired),
         _ if config.insecure_no_auth => Ok(true),
         _ if can_say => Ok(false),
         AuthMode::Required => Err(StartError::NoKeys),

@@ -5,7 +5,10 @@
 mod common;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use notification_testkit::{EventStream, ServerProcess, eventually};
 
@@ -57,6 +60,37 @@ fn streams_are_refused_when_there_is_no_room_and_those_that_are_open_live_on() {
     eventually("there is room again", || {
         EventStream::try_open(server.address(), "/v1/stream", &[]).is_ok()
     });
+}
+
+#[test]
+fn connections_that_say_nothing_leave_the_server_files_of_its_own() {
+    let server = limited(&format!("-n {FILES}"));
+    let mut stream = EventStream::open(server.address(), "/v1/stream", &[]);
+    let silent: Vec<_> = (0..2 * FILES)
+        .map(|_| TcpStream::connect(server.address()).unwrap())
+        .collect();
+    // Those beyond what there is room for hear so at once.
+    let mut last = silent.last().unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    assert!(matches!(last.read(&mut [0]), Ok(0) | Err(_)));
+    // Whoever says nothing makes room for others, and the log goes on.
+    eventually("somebody else gets in", || {
+        let head = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let mut answer = String::new();
+        let mut other = TcpStream::connect(server.address()).unwrap();
+        let asked = other.write_all(head.as_bytes());
+        asked
+            .and_then(|()| other.read_to_string(&mut answer))
+            .is_ok()
+            && answer.starts_with("HTTP/1.1 200")
+    });
+    server.post("/v1/events", &common::notification("still here"));
+    let mut events = std::iter::from_fn(|| stream.next());
+    let event = events.find(|event| event.data["type"] == "notification");
+    assert_eq!(event.unwrap().data["message"], "still here");
+    assert!(server.metric("notification_connections_refused_total") >= 1.0);
+    drop(silent);
 }
 
 #[cfg(target_os = "linux")]
