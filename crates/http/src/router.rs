@@ -13,7 +13,7 @@ use tower_service::Service;
 use crate::door::Door;
 use crate::guard::GuardConfig;
 use crate::http::Http;
-use crate::identity::identify;
+use crate::identity::{address, identify};
 use crate::problem::Problem;
 use crate::{
     clients, connections, events, groups, headers, health, keys, metrics, openapi, publish,
@@ -48,12 +48,13 @@ where
     let check = move |request: Request, next: Next| {
         let guard = &current.settings().guard;
         let verdict = guard.check(request.uri(), request.headers());
-        let hub = current.hub.clone();
+        let http = current.clone();
         async move {
             let mut response = match verdict {
                 Ok(()) => next.run(request).await,
                 Err((status, detail)) => {
-                    hub.refused(RefusalReason::Foreign, None, &detail);
+                    let address = address(&http, request.extensions(), request.headers());
+                    http.hub.refused(RefusalReason::Foreign, address, &detail);
                     match request.uri().path() {
                         "/mcp" => refusal(status, &detail),
                         _ => Problem::new(status, detail).into_response(),

@@ -549,6 +549,29 @@ fn what_was_done_and_refused_is_said_to_administrators() {
 }
 
 #[test]
+fn refusals_say_from_where_they_come_whoever_refuses() {
+    let mut secured = Secured::start("trusted_proxies = [\"127.0.0.1\"]");
+    let ask = |headers: &[(&str, &str)]| {
+        let address = secured.server.address();
+        request(address, "GET", "/v1/events", headers, "").status
+    };
+    let from = |address| ("X-Forwarded-For", address);
+    assert_eq!(ask(&[from("192.0.2.1")]), 401);
+    let wrong = ("Authorization", "Bearer wrong");
+    assert_eq!(ask(&[from("192.0.2.2"), wrong]), 401);
+    let elsewhere = ("Origin", "http://evil.test");
+    assert_eq!(ask(&[from("192.0.2.3"), elsewhere]), 403);
+    let refused =
+        EventStream::try_open(secured.server.address(), "/v1/stream", &[from("192.0.2.4")]);
+    assert_eq!(refused.unwrap_err().status, 401);
+    let (_, log) = secured.server.stop();
+    for address in ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"] {
+        let is_it = |line: &&str| line.contains("request.refused") && line.contains(address);
+        assert_eq!(log.lines().filter(is_it).count(), 1, "{address}: {log}");
+    }
+}
+
+#[test]
 fn what_was_begun_before_a_revocation_is_refused_after_it() {
     use std::io::{Read, Write};
 
