@@ -69,7 +69,7 @@ pub(crate) async fn list(caller: Caller, RawQuery(query): RawQuery) -> Result<Re
     };
     let limit = limit(&mut query);
     query.finish().map_err(Problem::bad_query)?;
-    let page = caller.tasks(wanted, limit)?;
+    let page = caller.tasks(wanted, limit).await?;
     let mut shown = json!({"tasks": page.tasks, "has_more": page.has_more});
     if let Some(topics) = &page.narrowed {
         shown["narrowed_to"] = topics.iter().map(Pattern::as_str).collect();
@@ -104,7 +104,7 @@ pub(crate) async fn one(
     let client = client(&mut query);
     query.finish().map_err(Problem::bad_query)?;
     let task: TaskId = path.one("task_id")?;
-    match caller.task(&task, client)? {
+    match caller.task(&task, client).await? {
         Some(status) => Ok(answer(&status)),
         None => Err(Problem::not_found(format!("no task {task} is known"))),
     }

@@ -11,8 +11,11 @@ use crate::Metrics;
 use crate::metrics::ReasonLabel;
 
 /// How much of what is refused, or may be done as often as one likes, gets a line
-/// of the log each in a second. The rest is counted.
-const LINES: u64 = 20;
+/// of the log each in a second: of each principal, of all of them, and of those
+/// whom nobody knows. The rest is counted.
+const LINES: u64 = 10;
+const LINES_OF_ALL: u64 = 100;
+const LINES_OF_UNKNOWN: u64 = 20;
 
 /// How much of that is events of their own in a minute, of each principal and of
 /// all. The rest is counted, and the counts are one event a minute: nobody must
@@ -38,9 +41,12 @@ pub(crate) struct Audit {
 
 #[derive(Debug, Default)]
 struct Tally {
-    /// Lines since the last look of the keeper, a second ago: those of known
-    /// principals, and those of nobody, who must not hide the others.
-    lines: [u64; 2],
+    /// Lines since the last look, a second ago, of each principal, so that none hides
+    /// the others, and of nobody in particular.
+    lines: HashMap<Option<String>, u64>,
+    lines_of_all: u64,
+    /// What would have been a line.
+    more: u64,
     /// Events since the counts were told last, of each principal and of all.
     events: HashMap<String, u64>,
     events_of_all: u64,
@@ -58,14 +64,34 @@ struct Told {
 
 impl Tally {
     fn tell(&mut self, what: &'static str, principal: Option<&str>) -> Told {
-        let lines = &mut self.lines[usize::from(principal.is_some())];
-        *lines += 1;
-        let has_line = *lines <= LINES;
+        let has_line = self.has_line_left(principal);
         let is_event = principal.is_some_and(|principal| self.has_event_left(principal));
         if !is_event {
             *self.untold.entry(what).or_default() += 1;
         }
         Told { has_line, is_event }
+    }
+
+    fn has_line_left(&mut self, principal: Option<&str>) -> bool {
+        let max = match principal {
+            Some(_) if self.lines_of_all >= LINES_OF_ALL => 0,
+            Some(_) => LINES,
+            None => LINES_OF_UNKNOWN,
+        };
+        if max == 0 {
+            self.more += 1;
+            return false;
+        }
+        let lines = self.lines.entry(principal.map(str::to_owned)).or_default();
+        let is_left = *lines < max;
+        match is_left {
+            true => {
+                *lines += 1;
+                self.lines_of_all += u64::from(principal.is_some());
+            }
+            false => self.more += 1,
+        }
+        is_left
     }
 
     fn has_event_left(&mut self, principal: &str) -> bool {
@@ -163,8 +189,9 @@ impl Audit {
     /// Says how many refusals were not told one by one. To be called once a second.
     pub(crate) fn sum_up(&self, now: Instant) {
         let mut tally = self.lock();
-        let lines = std::mem::take(&mut tally.lines);
-        let more: u64 = lines.iter().map(|lines| lines.saturating_sub(LINES)).sum();
+        tally.lines.clear();
+        tally.lines_of_all = 0;
+        let more = std::mem::take(&mut tally.more);
         if more > 0 {
             tracing::warn!(target: "audit", more, "more was refused, or done by everybody, than is told one by one");
         }
@@ -250,5 +277,22 @@ mod tests {
         assert_eq!(said().len(), 0);
         audit.sum_up(start + MINUTE);
         assert_eq!(said(), [serde_json::json!({"denied": 90})]);
+    }
+
+    #[test]
+    fn nobody_hides_what_others_do() {
+        fn lines(tally: &mut Tally, principal: Option<&str>, times: usize) -> usize {
+            let told = (0..times).map(|_| tally.tell("denied", principal));
+            told.filter(|told| told.has_line).count()
+        }
+        let mut tally = Tally::default();
+        assert_eq!(lines(&mut tally, Some("key:noise"), 1_000), 10);
+        assert_eq!(lines(&mut tally, None, 1_000), 20);
+        assert_eq!(lines(&mut tally, Some("key:mallory"), 3), 3);
+        assert_eq!(tally.more, 990 + 980);
+        for n in 0..100 {
+            lines(&mut tally, Some(&format!("key:{n}")), 1);
+        }
+        assert_eq!(lines(&mut tally, Some("key:late"), 1), 0);
     }
 }

@@ -257,9 +257,10 @@ impl Caller {
     }
 
     /// At most `limit` of the tasks that are wanted and may be seen.
-    pub fn tasks(&self, wanted: TaskFilter, limit: usize) -> Result<TaskPage, Refused> {
+    pub async fn tasks(&self, wanted: TaskFilter, limit: usize) -> Result<TaskPage, ReadError> {
         let client = self.ask(self.principal.as_client(wanted.client))?;
         let (topics, is_less) = self.ask(self.principal.grants.narrow_tasks(wanted.topics))?;
+        self.sync_groups(client.as_ref()).await?;
         let wanted = TaskFilter {
             topics,
             client,
@@ -274,12 +275,13 @@ impl Caller {
     }
 
     /// A task, if it is known, and for `client` or nobody in particular.
-    pub fn task(
+    pub async fn task(
         &self,
         id: &TaskId,
         client: Option<ClientId>,
-    ) -> Result<Option<TaskStatus>, Refused> {
+    ) -> Result<Option<TaskStatus>, ReadError> {
         let client = self.ask(self.principal.as_client(client))?;
+        self.sync_groups(client.as_ref()).await?;
         let Some(status) = self.hub.task(id, client.as_ref()) else {
             return Ok(None);
         };
@@ -359,12 +361,17 @@ impl Caller {
     /// Forgets a durable client, as [`Hub::forget_client`].
     pub async fn forget_client(&self, client: &ClientId) -> Result<bool, PublishError> {
         self.ask(self.principal.may_be(client))?;
-        let is_forgotten = self.hub.forget_client(client).await?;
-        if is_forgotten {
-            let what = [("client_id", client.as_str())];
-            self.hub.audit().noted("client.forgotten", self.by(), &what);
-        }
-        Ok(is_forgotten)
+        let (caller, client) = (self.clone(), client.clone());
+        to_the_end(async move {
+            let is_forgotten = caller.hub.forget_client(&client).await?;
+            if is_forgotten {
+                let what = [("client_id", client.as_str())];
+                let audit = caller.hub.audit();
+                audit.noted("client.forgotten", caller.by(), &what);
+            }
+            Ok(is_forgotten)
+        })
+        .await
     }
 
     /// Whether a client may be looked at.
@@ -388,12 +395,16 @@ impl Caller {
     /// Puts a client into a group, as [`Hub::join_group`].
     pub async fn join_group(&self, group: GroupName, client: ClientId) -> Result<bool, GroupError> {
         self.need(Grant::Admin).map_err(PublishError::from)?;
-        let joined = self.hub.join_group(group.clone(), client.clone()).await?;
-        if joined {
-            let what = [("group", group.as_str()), ("client_id", client.as_str())];
-            self.hub.audit().done("group.joined", self.by(), &what);
-        }
-        Ok(joined)
+        let caller = self.clone();
+        to_the_end(async move {
+            let joined = caller.hub.join_group(group.clone(), client.clone()).await?;
+            if joined {
+                let what = [("group", group.as_str()), ("client_id", client.as_str())];
+                caller.hub.audit().done("group.joined", caller.by(), &what);
+            }
+            Ok(joined)
+        })
+        .await
     }
 
     /// Takes a client out of a group, as [`Hub::leave_group`].
@@ -403,12 +414,19 @@ impl Caller {
         client: ClientId,
     ) -> Result<bool, PublishError> {
         self.need(Grant::Admin)?;
-        let left = self.hub.leave_group(group.clone(), client.clone()).await?;
-        if left {
-            let what = [("group", group.as_str()), ("client_id", client.as_str())];
-            self.hub.audit().done("group.left", self.by(), &what);
-        }
-        Ok(left)
+        let caller = self.clone();
+        to_the_end(async move {
+            let left = caller
+                .hub
+                .leave_group(group.clone(), client.clone())
+                .await?;
+            if left {
+                let what = [("group", group.as_str()), ("client_id", client.as_str())];
+                caller.hub.audit().done("group.left", caller.by(), &what);
+            }
+            Ok(left)
+        })
+        .await
     }
 
     /// What the hub counts.
@@ -426,34 +444,48 @@ impl Caller {
     /// Creates a key: it, and its text, which is not kept.
     pub async fn create_key(&self, of: NewKey) -> Result<(ApiKey, String), KeyError> {
         self.need(Grant::Admin)?;
-        // One after another, so that no two get one name.
-        let _storing = self.hub.shared().storing_keys.lock().await;
-        let (key, text) = self.access().create_key(of, &self.principal, now())?;
-        self.store_key(&key).await?;
-        self.access().put_key(key.clone());
-        let what = [("id", &*key.id), ("name", &key.of.name)];
-        self.hub.audit().done("key.created", self.by(), &what);
-        Ok((key, text))
+        let caller = self.clone();
+        to_the_end(async move {
+            // One after another, so that no two get one name.
+            let _storing = caller.hub.shared().storing_keys.lock().await;
+            let (key, text) = caller.access().create_key(of, &caller.principal, now())?;
+            caller.store_key(&key).await?;
+            caller.access().put_key(key.clone());
+            let what = [("id", &*key.id), ("name", &key.of.name)];
+            caller.hub.audit().done("key.created", caller.by(), &what);
+            Ok((key, text))
+        })
+        .await
     }
 
     /// Revokes a key: from now on it is good for nothing, and streams that were
     /// opened with it end. False if there is none with this id that is not revoked.
     pub async fn revoke_key(&self, id: &str) -> Result<bool, KeyError> {
         self.need(Grant::Admin)?;
-        // Nothing that was read of it before is stored after it.
-        let _storing = self.hub.shared().storing_keys.lock().await;
         let Some(key) = self.access().revoked_key(id, now()) else {
             return Ok(false);
         };
-        // First here: should storing it fail, it is better revoked than not. It is
-        // stored again and again, until that works.
+        // First here: should storing it take long or fail, it is better revoked
+        // than not. It is stored again and again, until that works.
         self.access().put_unsaved_key(key.clone());
         self.hub.end_lapsed(now());
-        self.store_key(&key).await?;
-        self.access().put_key(key.clone());
         let what = [("id", &*key.id), ("name", &key.of.name)];
         self.hub.audit().done("key.revoked", self.by(), &what);
-        Ok(true)
+        let caller = self.clone();
+        to_the_end(async move {
+            // Nothing that was read of it before is stored after it.
+            let _storing = caller.hub.shared().storing_keys.lock().await;
+            let stored = caller.store_key(&key).await;
+            match &stored {
+                Ok(()) => caller.access().put_key(key),
+                Err(error) => {
+                    tracing::error!(id = %key.id, %error, "the key is revoked, which is not stored yet; it is tried again");
+                }
+            }
+            stored?;
+            Ok(true)
+        })
+        .await
     }
 
     async fn store_key(&self, key: &ApiKey) -> Result<(), PublishError> {
@@ -501,6 +533,15 @@ impl Caller {
         self.hub.audit().noted("session.ended", self.by(), &[]);
         self.hub.end_lapsed(now());
         true
+    }
+}
+
+/// Does it to the end, whether whoever asks waits for that or hangs up: what is
+/// done is also said to be.
+async fn to_the_end<T: Send + 'static>(deed: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(deed).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::audit::{Audit, By};
-use crate::caller::KEY_RECORD;
+use crate::caller::{KEY_RECORD, key_record};
 use crate::clients::{Attach, Attached, Clients};
 use crate::connections::{Admission, Belonging, Connections, End};
 use crate::fan_out::FanOut;
@@ -221,6 +221,7 @@ impl Hub {
         let workers = &shared.workers;
         workers.spawn(publishing);
         workers.spawn(keeper::keep(shared.clone(), closing.clone()));
+        workers.spawn(keeper::watch(shared.clone(), closing.clone()));
         let announcing = announce(shared.clone(), announced);
         workers.spawn(closing.clone().run_until_cancelled_owned(announcing));
         let storing = receipts::store_deliveries(shared.clone());
@@ -628,13 +629,20 @@ impl Hub {
     /// still read end. Only after [`close`](Self::close).
     pub async fn close_log(&self) -> Result<(), LogError> {
         let log = &self.shared.log;
-        let changes = self.shared.clients.take_changes();
+        let mut changes = self.shared.clients.take_changes();
+        let keys = self.access().take_unsaved_keys();
+        changes.extend(keys.iter().map(key_record).map(Change::SaveRecord));
         let mut stored = Ok(());
         if !changes.is_empty() {
             let events = Vec::new();
             let commit = Arc::new(Commit { changes, events });
             // The publisher has ended, so there is no other writer.
             stored = log.append(commit, now()).await.map(drop);
+        }
+        if let Err(error) = &stored {
+            for key in keys.iter().filter(|key| key.revoked_at.is_some()) {
+                tracing::error!(id = %key.id, %error, "a key may be good again when the server starts: that it is revoked could not be stored");
+            }
         }
         log.close().await.and(stored)
     }

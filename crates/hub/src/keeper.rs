@@ -18,21 +18,30 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// do not notice it between their commits.
 const STEP: u64 = 1_000;
 
-/// Looks after the hub, once a second: removes what retention does not keep,
-/// tries a log that has failed again, finds the readers that do not read, the
-/// clients that have left and the tasks that have stalled, and stores where
-/// durable clients are.
-pub(crate) async fn keep(hub: Arc<Shared>, closing: CancellationToken) {
+/// Looks after who is there, once a second: finds the readers that do not read, the
+/// clients that have left, and those whose credential is no longer good. Never
+/// waits for the log, which may take long.
+pub(crate) async fn watch(hub: Arc<Shared>, closing: CancellationToken) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut pruning = Failing::default();
-    let mut storing = Failing::default();
     while closing.run_until_cancelled(ticks.tick()).await.is_some() {
         hub.connections.look_for_slow_readers();
         hub.presence.look_for_leavers(tokio::time::Instant::now());
         hub.look_for_lapsed(now());
         hub.audit.sum_up(Instant::now());
         hub.config.access.tidy(now());
+    }
+}
+
+/// Looks after the log, once a second: removes what retention does not keep,
+/// tries a log that has failed again, finds the tasks that have stalled, and
+/// stores where durable clients are and which keys have changed.
+pub(crate) async fn keep(hub: Arc<Shared>, closing: CancellationToken) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pruning = Failing::default();
+    let mut storing = Failing::default();
+    while closing.run_until_cancelled(ticks.tick()).await.is_some() {
         if let Err(error) = hub.log.check().await {
             hub.health.failed(&error);
         }
@@ -133,8 +142,13 @@ async fn store_keys(hub: &Shared) -> Result<(), PublishError> {
     }
     let save = unsaved.iter().map(key_record).map(Change::SaveRecord);
     let stored = hub.publish(Vec::new(), save.collect()).await;
-    if stored.is_err() {
-        access.give_back_unsaved_keys(&unsaved);
+    match &stored {
+        Ok(_) => {
+            for key in unsaved.iter().filter(|key| key.revoked_at.is_some()) {
+                tracing::info!(id = %key.id, "that the key is revoked is stored now");
+            }
+        }
+        Err(_) => access.give_back_unsaved_keys(&unsaved),
     }
     stored.map(drop)
 }

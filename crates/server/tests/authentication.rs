@@ -10,6 +10,8 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use common::{BINARY, notification, server};
+#[cfg(target_os = "linux")]
+use notification_testkit::limit_file_size;
 use notification_testkit::{EventStream, eventually, request, signal};
 use secured::{ADMIN, Credential, Secured};
 use serde_json::{Value, json};
@@ -630,6 +632,84 @@ fn what_was_begun_before_a_revocation_is_refused_after_it() {
     assert_eq!(secured.published(), 0);
 }
 
+/// The server stops before it could store it, and does so at the end.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_revocation_holds_on_a_full_disk_and_after_it() {
+    let mut secured = Secured::start("");
+    let (id, key) = secured.key(&json!({"name": "a", "allow": ["subscribe:**"]}));
+    assert_eq!(secured.ask(&key, "GET", "/v1/events", None).status, 200);
+    limit_file_size(secured.server.pid(), Some(0));
+    let path = format!("/v1/keys/{id}");
+    let revoked = secured.ask(&Secured::admin(), "DELETE", &path, None);
+    assert_eq!(revoked.status, 503, "{revoked:?}");
+    assert_eq!(secured.ask(&key, "GET", "/v1/events", None).status, 401);
+    limit_file_size(secured.server.pid(), None);
+    let (_, log) = secured.server.stop();
+    let audited = |line: &&str| line.contains("key.revoked") && line.contains(&id);
+    assert_eq!(log.lines().filter(audited).count(), 1, "{log}");
+    assert!(log.contains("is not stored yet"), "{log}");
+    secured.server.restart();
+    assert_eq!(secured.ask(&key, "GET", "/v1/events", None).status, 401);
+    assert_eq!(
+        secured.ask(&Secured::admin(), "DELETE", &path, None).status,
+        404
+    );
+}
+
+#[test]
+fn what_is_done_is_said_although_whoever_asked_hangs_up() {
+    use std::io::Write;
+
+    let mut secured = Secured::start("");
+    let admin = Secured::admin();
+    for n in 0..40_u64 {
+        let mut socket = std::net::TcpStream::connect(secured.server.address()).unwrap();
+        let head = format!(
+            "PUT /v1/groups/board/clients/c{n} HTTP/1.1\r\nHost: localhost\r\n\
+             Authorization: Bearer {ADMIN}\r\nContent-Length: 0\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).unwrap();
+        // Sooner or later, so that some hang up while it is being done.
+        std::thread::sleep(std::time::Duration::from_micros(100 * n));
+    }
+    let board = "/v1/groups/board";
+    eventually("some were in time", || {
+        secured.ask(&admin, "GET", board, None).status == 200
+    });
+    let (_, log) = secured.server.stop();
+    secured.server.restart();
+    let members = secured.ask(&admin, "GET", board, None).json()["clients"].clone();
+    for member in members.as_array().unwrap() {
+        let said = format!("\"client_id\":{member}");
+        let is_it = |line: &str| line.contains("group.joined") && line.contains(&said);
+        assert!(log.lines().any(is_it), "{member}: {log}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_secret_that_others_could_have_written_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mut secured = Secured::start("");
+    let data_dir = secured.server.data_dir().to_owned();
+    secured.server.stop();
+    let secret = data_dir.join("secret");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let (ok, said) = run(&[
+        "--bind",
+        "127.0.0.1:0",
+        "--data-dir",
+        data_dir.to_str().unwrap(),
+    ]);
+    assert!(!ok);
+    assert!(
+        said.contains("secret") && said.contains("nobody else can write"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_client_is_in_the_groups_of_its_newest_credential() {
     let secured = Secured::start("");
@@ -650,9 +730,18 @@ fn a_client_is_in_the_groups_of_its_newest_credential() {
         page["events"].as_array().unwrap().len()
     };
     // From when it first asks with it, by whatever door.
-    assert_eq!(read(&board, "/v1/events"), 0);
+    assert_eq!(read(&board, "/v1/events?type=notification"), 0);
     post("one");
-    assert_eq!(read(&board, "/v1/events"), 1);
+    assert_eq!(read(&board, "/v1/events?type=notification"), 1);
+    let task = json!({"task_name": "Budget", "audience": {"groups": ["board"]}});
+    let report = || {
+        secured
+            .ask(&admin, "PUT", "/v1/tasks/budget", Some(&task))
+            .status
+    };
+    report();
+    let see = |by: &Credential| secured.ask(by, "GET", "/v1/tasks/budget", None).status;
+    assert_eq!(see(&board), 200);
     // As another client, it brings nothing along.
     let wanted = json!({"client_id": "bob"});
     let ticket = secured
@@ -660,13 +749,21 @@ fn a_client_is_in_the_groups_of_its_newest_credential() {
         .json();
     let path = format!("/v1/stream?ticket={}", ticket["ticket"].as_str().unwrap());
     EventStream::open(secured.server.address(), &path, &[]).close();
-    assert_eq!(read(&board, "/v1/events?client_id=bob"), 0);
+    assert_eq!(
+        read(&board, "/v1/events?type=notification&client_id=bob"),
+        0
+    );
     let members = secured.ask(&admin, "GET", "/v1/groups/board", None).json();
     assert_eq!(members["clients"], json!(["alice"]));
     // What follows is not for it any more; what was for it stays so.
-    assert_eq!(read(&none, "/v1/events"), 1);
+    see(&none);
+    report();
+    assert_eq!(see(&none), 404);
+    let tasks = secured.ask(&none, "GET", "/v1/tasks", None).json();
+    assert_eq!(tasks["tasks"], json!([]));
+    assert_eq!(read(&none, "/v1/events?type=notification"), 1);
     post("two");
-    assert_eq!(read(&none, "/v1/events"), 1);
+    assert_eq!(read(&none, "/v1/events?type=notification"), 1);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Each file is one theme, told in short stories; `model` interleaves
 //! everything at random and compares it with an oracle.
 
+mod access;
 mod delivery;
 mod durable;
 mod feed;

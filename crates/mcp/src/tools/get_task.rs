@@ -44,7 +44,7 @@ impl Tool for GetTask {
         let client = fields.optional("client_id", Fields::parsed);
         fields.finish()?;
         let task_id: TaskId = task_id.expect("what is not there was refused");
-        match caller.task(&task_id, client)? {
+        match caller.task(&task_id, client).await? {
             Some(task) => Ok(json!(task)),
             None => Err(ToolError::Unknown(format!(
                 "no task {task_id} is known: it never reported, or ended long ago, or only some \

@@ -86,7 +86,7 @@ impl Tool for ListTasks {
         };
         fields.optional("limit", Ok);
         fields.finish()?;
-        let page = caller.tasks(wanted, limit)?;
+        let page = caller.tasks(wanted, limit).await?;
         let mut answer = json!({ "tasks": page.tasks, "more": page.has_more });
         if let Some(topics) = &page.narrowed {
             answer["narrowed_to"] = topics.iter().map(Pattern::as_str).collect();
