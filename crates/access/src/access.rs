@@ -93,8 +93,8 @@ impl Access {
 
     /// Finds out who asks.
     ///
-    /// Whoever has guessed too often has to wait, unless what he brings now
-    /// is right and finding that out costs next to nothing.
+    /// Whoever has guessed too often has to wait before he is told that he is wrong
+    /// again. Whoever is right does not, although others behind his address are wrong.
     pub fn authenticate(
         &self,
         presented: Presented<'_>,
@@ -148,12 +148,14 @@ impl Access {
             return Ok(principal);
         }
         // To verify a signature costs a hundred times what it costs to ask for it.
-        self.failures.check(address, now).map_err(Bad::Limited)?;
-        Ok(tokens.verify(text, now).inspect_err(|error| {
-            if error.is_guess() {
-                self.failures.failed(address, now);
+        self.failures.verifying(address).map_err(Bad::Limited)?;
+        match tokens.verify(text, now) {
+            Err(error) if error.is_guess() => {
+                self.guessed(address, now).map_err(Bad::Limited)?;
+                Err(error.into())
             }
-        })?)
+            verified => Ok(verified?),
+        }
     }
 
     /// What verifies tokens from now on; none if they are not accepted.

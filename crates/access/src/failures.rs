@@ -1,8 +1,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use notification_event::Timestamp;
 
 use crate::Limited;
@@ -17,9 +20,16 @@ const FORGET: Duration = Duration::from_secs(600);
 /// How many addresses are remembered.
 const MAX: usize = 100_000;
 
-/// Who came with wrong credentials, and has to wait before others are looked at.
-#[derive(Debug, Default)]
-pub(crate) struct Failures(Mutex<HashMap<IpAddr, Failed>>);
+/// How many tokens of an address are verified in a second. Those that are known
+/// need not be.
+const VERIFICATIONS: NonZeroU32 = NonZeroU32::new(100).expect("not nothing");
+
+/// Who came with wrong credentials, and has to wait.
+#[derive(Debug)]
+pub(crate) struct Failures {
+    wrong: Mutex<HashMap<IpAddr, Failed>>,
+    verifications: DefaultKeyedRateLimiter<IpAddr>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Failed {
@@ -28,23 +38,46 @@ struct Failed {
     until: Timestamp,
 }
 
+impl Default for Failures {
+    fn default() -> Self {
+        Self {
+            wrong: Mutex::default(),
+            verifications: RateLimiter::keyed(Quota::per_second(VERIFICATIONS)),
+        }
+    }
+}
+
 impl Failures {
-    /// Whether credentials from there are looked at now.
+    /// Counts a token from there that is to be verified.
+    pub(crate) fn verifying(&self, address: Option<IpAddr>) -> Result<(), Limited> {
+        let Some(address) = counted_address(address) else {
+            return Ok(());
+        };
+        self.verifications
+            .check_key(&address)
+            .map_err(|not_until| Limited {
+                limit: "address.token_verifications".to_owned(),
+                retry_after: Some(not_until.wait_time_from(DefaultClock::default().now())),
+                is_too_large: false,
+            })
+    }
+
+    /// Whether somebody there may be told now that he is wrong.
     pub(crate) fn check(&self, address: Option<IpAddr>, now: Timestamp) -> Result<(), Limited> {
         let Some(address) = counted_address(address) else {
             return Ok(());
         };
         let failed = self.lock().get(&address).copied();
-        match failed.filter(|failed| now < failed.until) {
-            None => Ok(()),
-            Some(failed) => {
-                let left = failed.until.as_millis() - now.as_millis();
-                Err(Limited {
-                    limit: "address.failed_authentications".to_owned(),
-                    retry_after: Some(Duration::from_millis(left.unsigned_abs())),
-                    is_too_large: false,
-                })
-            }
+        let left = failed.map(|failed| failed.until.as_millis() - now.as_millis());
+        let left = left.and_then(|left| u64::try_from(left).ok());
+        match left.map(Duration::from_millis) {
+            // Nobody waits longer, but for a clock that was set back.
+            Some(left) if !left.is_zero() && left <= LONGEST => Err(Limited {
+                limit: "address.failed_authentications".to_owned(),
+                retry_after: Some(left),
+                is_too_large: false,
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -78,10 +111,12 @@ impl Failures {
     pub(crate) fn tidy(&self, now: Timestamp) {
         let oldest = now.before(FORGET);
         self.lock().retain(|_, failed| failed.last > oldest);
+        self.verifications.retain_recent();
+        self.verifications.shrink_to_fit();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, Failed>> {
-        self.0.lock().expect("no holder panics")
+        self.wrong.lock().expect("no holder panics")
     }
 }
 
@@ -111,6 +146,8 @@ mod tests {
                 .check(Some("192.0.2.2".parse().unwrap()), at(0))
                 .is_ok()
         );
+        // A clock that was set back makes nobody wait until it is that late again.
+        assert!(failures.check(address, at(-86_400)).is_ok());
         failures.tidy(at(599));
         assert!(failures.check(address, at(29)).is_err());
         failures.tidy(at(601));

@@ -1,8 +1,10 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// What every answer says to browsers: that it is what it says it is, that its
-/// address is nobody's business, and that nothing in it is to be run or framed.
-pub(crate) const ALWAYS: [(HeaderName, &str); 3] = [
+/// address is nobody's business, that nothing in it is to be run or framed, and
+/// that it is for whoever asked, and for now.
+pub(crate) const ALWAYS: [(HeaderName, &str); 4] = [
+    (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (
@@ -36,6 +38,7 @@ mod tests {
         add(&mut headers, false);
         assert_eq!(headers[header::CONTENT_SECURITY_POLICY], own);
         assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(headers[header::CACHE_CONTROL], "no-store");
         assert!(!headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
         add(&mut headers, true);
         assert!(headers.contains_key(header::STRICT_TRANSPORT_SECURITY));

@@ -155,7 +155,7 @@ fn find(http: &Http, request: &Request, address: Option<IpAddr>) -> Result<Optio
 }
 
 /// From where a request comes; none if it did not come over a socket.
-fn address(http: &Http, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+pub(crate) fn address(http: &Http, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
     let wire = extensions.get::<Arc<Wire>>().map(|wire| wire.peer());
     let peer = wire.or_else(|| extensions.get::<Handoff>().map(|h| h.wire.peer()))?;
     let trusted = &http.settings().trusted_proxies;

@@ -117,6 +117,14 @@ fn kept_secret(path: &Path) -> Result<[u8; ServerSecret::LEN], SecretError> {
             let file = File::open(path).map_err(io)?;
             file.take(64).read_to_end(&mut kept).map_err(io)?;
             warn_if_others_may_read(setting, path);
+            if is_of_others(path).map_err(io)? {
+                return Err(SecretError::Content {
+                    setting,
+                    path: path.to_owned(),
+                    expected: "a file that belongs to the user of the server and that nobody else \
+                               can write: whoever wrote it knows what keys are made with",
+                });
+            }
             secret = kept.try_into().map_err(|_| SecretError::Content {
                 setting,
                 path: path.to_owned(),
@@ -137,6 +145,22 @@ fn create_private(path: &Path) -> std::io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// Whether somebody else than this user and root could have written what is there.
+#[cfg(unix)]
+fn is_of_others(path: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let metadata = path.metadata()?;
+    let owner = metadata.uid();
+    let is_own = owner == 0 || owner == rustix::process::geteuid().as_raw();
+    Ok(!is_own || metadata.mode() & 0o022 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_of_others(_: &Path) -> std::io::Result<bool> {
+    Ok(false)
 }
 
 fn warn_if_others_may_read(setting: &str, path: &Path) {

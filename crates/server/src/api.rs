@@ -1,6 +1,7 @@
 //! A client of a server that runs, for the command line.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ pub enum ApiError {
     /// The address makes no sense.
     #[error("{0} is not the address of a server; expected one such as http://127.0.0.1:8005")]
     Address(String),
+    /// Everybody on the way could read the key.
+    #[error("{0}: a key is sent over https only, except to this machine")]
+    Clear(String),
     /// The key cannot be sent.
     #[error("the key is not one: expected letters, digits and signs")]
     Key,
@@ -55,6 +59,11 @@ pub enum ApiError {
     },
 }
 
+fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
 impl Api {
     /// Speaks to `server`, with `key` if there is one.
     pub fn new(server: &str, key: Option<&str>) -> Result<Self, ApiError> {
@@ -63,6 +72,10 @@ impl Api {
         let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
         if !is_known || uri.host().is_none() || uri.path() != "/" || uri.query().is_some() {
             return Err(address());
+        }
+        let is_encrypted = uri.scheme_str() == Some("https");
+        if key.is_some() && !is_encrypted && !uri.host().is_some_and(is_this_machine) {
+            return Err(ApiError::Clear(server.to_owned()));
         }
         let authorization = key.map(|key| {
             let mut value =
@@ -180,11 +193,15 @@ mod tests {
                 "{wrong}"
             );
         }
-        let api = Api::new("http://a", Some("s3cret")).unwrap();
+        let api = Api::new("https://a", Some("s3cret")).unwrap();
         assert!(!format!("{api:?}").contains("s3cret"));
         assert!(matches!(
-            Api::new("http://a", Some("a\nb")),
+            Api::new("http://[::1]:8005", Some("a\nb")),
             Err(ApiError::Key)
         ));
+        let clear = Api::new("http://events.example.com", Some("s3cret")).unwrap_err();
+        assert!(matches!(clear, ApiError::Clear(_)));
+        assert!(!clear.to_string().contains("s3cret"));
+        assert!(Api::new("http://events.example.com", None).is_ok());
     }
 }

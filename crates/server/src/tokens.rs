@@ -119,10 +119,19 @@ pub(crate) fn accept(
         KeySource::Given(keys) => (Some(keys), None),
         KeySource::Fetched(fetched) => (None, Some(fetched)),
     };
-    let is_same_source = *source.borrow() == fetched;
+    // The same keys, however often they are fetched.
+    let url_of = |source: &Option<JwksSource>| source.as_ref().map(|source| source.url.clone());
+    let is_same_source = url_of(&source.borrow()) == url_of(&fetched);
     match access.tokens().filter(|_| is_same_source) {
         // Whoever was verified stays so, if nothing speaks against it.
-        Some(tokens) => tokens.configure(config, given),
+        Some(tokens) => {
+            tokens.configure(config, given);
+            source.send_if_modified(|current| {
+                let differs = *current != fetched;
+                *current = fetched;
+                differs
+            });
+        }
         None => {
             let keys = given.unwrap_or_else(TokenKeys::awaited);
             access.set_tokens(Some(Arc::new(Tokens::new(config, keys))));
@@ -293,5 +302,41 @@ mod tests {
         assert_eq!(config.leeway.as_secs(), 30);
         assert_eq!(config.grants_claim.as_deref(), Some("scope"));
         assert_eq!(config.events_per_hour_claim, None);
+    }
+
+    #[test]
+    fn the_keys_stay_when_only_how_they_are_fetched_changes() {
+        let secret = notification_access::ServerSecret::generate();
+        let secret = notification_access::ServerSecret::new(&secret);
+        let access = Access::new(secret, notification_access::LimitsConfig::default());
+        let (source, mut told) = watch::channel(None);
+        let load = |url: &str, refresh: u64| {
+            let loaded = jwt(|jwt| {
+                jwt.jwks_url = Some(url.parse().unwrap());
+                jwt.jwks_refresh = std::time::Duration::from_secs(refresh);
+            });
+            accept(&access, loaded.unwrap(), &source);
+            access.tokens().unwrap()
+        };
+        let first = load("https://issuer.example/keys", 300);
+        assert!(told.has_changed().unwrap());
+        told.mark_unchanged();
+        assert!(Arc::ptr_eq(
+            &first,
+            &load("https://issuer.example/keys", 300)
+        ));
+        assert!(!told.has_changed().unwrap());
+        assert!(Arc::ptr_eq(
+            &first,
+            &load("https://issuer.example/keys", 600)
+        ));
+        assert_eq!(
+            told.borrow_and_update().as_ref().unwrap().refresh.as_secs(),
+            600
+        );
+        assert!(!Arc::ptr_eq(
+            &first,
+            &load("https://other.example/keys", 600)
+        ));
     }
 }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::{Grant, Grants};
+use crate::{Access, Grant, Grants, LimitsConfig, Presented, ServerSecret, Unauthenticated};
 
 const SECRET: &[u8] = b"a secret that only the issuer knows";
 const NOW: i64 = 1_700_000_000;
@@ -956,4 +956,30 @@ fn random_bytes_are_no_key() {
     rand::fill(&mut bytes).unwrap();
     let refused = TokenKeys::public_key(pem("PUBLIC KEY", &bytes).as_bytes()).unwrap_err();
     assert_eq!(refused, TokenKeyError::UnknownKind);
+}
+
+#[test]
+fn a_good_token_passes_from_where_somebody_guesses() {
+    let secret = ServerSecret::new(&ServerSecret::generate());
+    let access = Access::new(secret, LimitsConfig::default());
+    access.set_tokens(Some(Arc::new(tokens())));
+    let address = Some("192.0.2.1".parse().unwrap());
+    let ask = |text: &str| access.authenticate(Presented::Bearer(text), address, now());
+    let refused: Vec<_> = (0..30)
+        .map(|n| ask(&format!("a.b.{n}")).unwrap_err())
+        .collect();
+    let limit_of = |refused: &Unauthenticated| match refused {
+        Unauthenticated::Limited(limited) => Some(limited.limit.clone()),
+        _ => None,
+    };
+    assert_eq!(limit_of(&refused[0]), None);
+    let limit = limit_of(refused.last().unwrap()).unwrap();
+    assert_eq!(limit, "address.failed_authentications");
+    assert!(ask(&token(&claims())).is_ok());
+    // There is an end to what is looked at, too.
+    let refused: Vec<_> = (0..200)
+        .map(|n| ask(&format!("c.d.{n}")).unwrap_err())
+        .collect();
+    let is_it = |refused| limit_of(refused).as_deref() == Some("address.token_verifications");
+    assert!(refused.iter().any(is_it));
 }
