@@ -1,20 +1,16 @@
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
-use notification_loadgen::{Connection, Message, PATIENCE, Receivers, SIZE};
+use notification_loadgen::{Connection, Message, Receivers, SIZE};
 use serde_json::Value;
 
 use crate::figures::{Figures, figure, wrong};
 use crate::process::Meter;
 use crate::row::TOO_LATE;
-use crate::server::Server;
+use crate::server::{Server, patiently};
 
 /// How many events are published while they are away: in one batch.
 const EVENTS: u64 = 100;
-
-/// How long to wait before the server is asked the same again.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// Clients whose place the server keeps, who were away, and come back all at
 /// once without saying where they were.
@@ -73,7 +69,7 @@ impl Durable {
         confirmed
             .with_context(|| format!("client c{} has no confirmed place", unconfirmed.start))?;
         drop(receivers);
-        patiently(|| Ok(server.connections() == 0.0)).context("closed streams stay open")
+        server.wait_until_nobody_is_there()
     }
 
     fn paths(&self) -> impl ExactSizeIterator<Item = String> {
@@ -115,18 +111,6 @@ fn position(answer: &Value) -> anyhow::Result<u64> {
     let cursor = answer["cursor"].as_str();
     let position = cursor.and_then(|cursor| cursor.rsplit_once('-')?.1.parse().ok());
     position.with_context(|| format!("no cursor in {answer}"))
-}
-
-/// Waits until `is_so`, though not without bounds.
-fn patiently(mut is_so: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so()? {
-        if Instant::now() > deadline {
-            bail!("not within {PATIENCE:?}");
-        }
-        thread::sleep(PAUSE);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

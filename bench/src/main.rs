@@ -8,7 +8,7 @@
 //! - [`row`]: what is measured, one [`Row`] at a time; start reading there.
 //! - [`peers`]: what is compared, one file each; [`writer`]: the process behind the reference.
 //! - [`server`]: ours: the binary, and one running server; [`setup`]: what starting one takes.
-//! - [`deliver`], [`back`], [`publish`], [`topics`], [`replay`] and [`durable`]: the loads;
+//! - [`deliver`], [`back`], [`publish`], [`access`], [`topics`], [`replay`] and [`durable`]: the loads;
 //!   [`stalled`]: streams that nobody reads; [`disk`]: what the disk could do at best.
 //! - [`figures`]: what comes out of a run, and of several; [`report`], [`markdown`] and
 //!   [`plots`]: how it is shown.
@@ -17,6 +17,7 @@
 //! the server's inside: only its command line, its HTTP interface, `/metrics`, and
 //! what Linux says about its process.
 
+mod access;
 mod back;
 mod cli;
 mod deliver;

@@ -8,9 +8,10 @@ use svg::node::element::{Group, Line, Rectangle, Text};
 use crate::figures::Spread;
 use crate::peers::Peer;
 use crate::report::{Report, number};
+use crate::row::Shown;
 
 /// What is drawn: the file, and what stands above the bars.
-const PLOTS: [(&str, &str); 5] = [
+const PLOTS: [(&str, &str); 6] = [
     (
         "cpu",
         "Processor time of the server, in seconds per million deliveries",
@@ -22,6 +23,10 @@ const PLOTS: [(&str, &str); 5] = [
     ),
     ("memory", "Memory of the server, in KB per idle stream"),
     ("back", "All have caught up after so many milliseconds"),
+    (
+        "access",
+        "Processor time of the server, in microseconds per publish or opened stream",
+    ),
 ];
 
 /// Legible on white and on black alike.
@@ -68,16 +73,23 @@ pub(crate) fn draw(report: &Report, dir: &Path) -> anyhow::Result<Vec<Plot>> {
 }
 
 fn bars<'a>(report: &'a Report, plot: &str) -> Vec<Bar<'a>> {
-    let rows = report.rows.iter();
-    let bars = rows.filter_map(|row| {
-        let shown = row.shown.iter().find(|shown| shown.plot == plot)?;
-        Some(Bar {
-            label: format!("{}: {}", row.name, row.peer.name()),
-            peer: row.peer,
-            spread: row.figure(shown.figure)?,
-        })
-    });
-    bars.collect()
+    let mut bars = Vec::new();
+    for row in &report.rows {
+        let shown: Vec<_> = row.shown.iter().filter(|s| s.plot == plot).collect();
+        for Shown { figure, .. } in &shown {
+            // Where one row has several bars, they are of one peer.
+            let what = match shown.len() {
+                1 => row.peer.name(),
+                _ => figure.split(':').next().unwrap_or(figure),
+            };
+            bars.extend(row.figure(figure).map(|spread| Bar {
+                label: format!("{}: {what}", row.name),
+                peer: row.peer,
+                spread,
+            }));
+        }
+    }
+    bars
 }
 
 /// Horizontal bars of the medians, with whiskers from the smallest to the largest.

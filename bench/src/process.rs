@@ -1,3 +1,4 @@
+use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ pub(crate) struct Meter {
 }
 
 /// Processor time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Used {
     pub(crate) server: Duration,
     pub(crate) generator: Duration,
@@ -130,6 +131,14 @@ impl Used {
             generator,
             others,
         })
+    }
+}
+
+impl AddAssign for Used {
+    fn add_assign(&mut self, more: Self) {
+        self.server += more.server;
+        self.generator += more.generator;
+        self.others += more.others;
     }
 }
 

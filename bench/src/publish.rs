@@ -74,12 +74,13 @@ impl Publish {
 }
 
 /// The publishers, served by one thread.
-struct Load {
+pub(crate) struct Load {
     poll: Poll,
     publishers: Vec<Publisher>,
     message: Message,
     latencies: Latencies,
-    published: u64,
+    /// How many messages, whether or not they are answered.
+    pub(crate) published: u64,
     /// The request that is being written.
     request: Vec<u8>,
 }
@@ -92,7 +93,7 @@ struct Publisher {
 }
 
 impl Load {
-    fn new(target: &Target, publishers: usize) -> anyhow::Result<Self> {
+    pub(crate) fn new(target: &Target, publishers: usize) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
         let publishers = (0..publishers).map(|index| {
             let connection = target.connect()?;
@@ -117,7 +118,7 @@ impl Load {
     }
 
     /// Publishes until `deadline`, and until what was begun then is answered.
-    fn run(&mut self, deadline: Instant) -> anyhow::Result<()> {
+    pub(crate) fn run(&mut self, deadline: Instant) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(self.publishers.len());
         let mut waiting = self.publishers.len();
         for index in 0..self.publishers.len() {

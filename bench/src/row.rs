@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::access::{self, Access};
 use crate::back::Back;
 use crate::cli::{Cli, Group};
 use crate::deliver::{Deliver, LookAt};
@@ -22,6 +23,9 @@ const PUBLISHERS: [usize; 2] = [1, 64];
 /// The most clients that come back at once.
 const MAX_BACK: u64 = 10_000;
 
+/// The most streams that are opened to see what it costs to know who opens them.
+const MAX_OPENING: u64 = 2_000;
+
 /// The longest that a row takes that does not deliver at a steady rate.
 const SHORT: Duration = Duration::from_secs(3);
 
@@ -41,6 +45,8 @@ pub(crate) enum Row {
     Stalled(Deliver),
     /// Streams that come back at once, and say where they were.
     Back(Back),
+    /// What it costs to know who asks.
+    Access(Access),
     /// A publisher in a closed loop, to many topics in turn.
     Topics(Durability, Topics),
     /// One stream that asks for everything from the beginning.
@@ -65,6 +71,7 @@ impl Row {
             (Group::Stalled, stalled),
             (Group::Topics, topics),
             (Group::Publish, publish),
+            (Group::Access, access),
             (Group::Replay, replay),
             (Group::Durable, durable),
         ];
@@ -96,6 +103,14 @@ impl Row {
             Self::Back(Back { streams }) => {
                 format!("coming back, write, {streams} streams")
             }
+            Self::Access(Access { load, .. }) => match load {
+                access::Load::Publish { publishers } => {
+                    format!("access, memory, {publishers} at once")
+                }
+                access::Load::Open { streams } => {
+                    format!("access, memory, opening {streams} streams")
+                }
+            },
             Self::Topics(durability, Topics { topics: 1, .. }) => {
                 format!("publish, {durability}, 1 topic")
             }
@@ -118,6 +133,7 @@ impl Row {
             Self::Publish(_, publish) => publish.streams,
             Self::Deliver(deliver) | Self::Stalled(deliver) => deliver.streams + deliver.stalled,
             Self::Back(back) => back.streams,
+            Self::Access(access) => access.connections(),
             Self::Topics(_, topics) => topics.topics,
             Self::Replay(..) => 1,
             Self::Durable(_, durable) => durable.clients,
@@ -167,6 +183,10 @@ impl Row {
             ],
             Self::Deliver(_) => vec![cpu],
             Self::Back(_) => vec![shown("back", "all caught up ms")],
+            Self::Access(access) => {
+                let figures = access.drawn().into_iter();
+                figures.map(|figure| shown("access", figure)).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -180,6 +200,7 @@ impl Row {
                 deliver.measure(&*peer.start(setup)?)
             }
             Self::Back(back) => back.measure(&*peer.start(setup)?),
+            Self::Access(access) => access.measure(setup),
             Self::Topics(durability, topics) => topics.measure(&setup.server(*durability, "")?),
             Self::Replay(durability, replay) => {
                 replay.measure(&setup.server(*durability, Replay::SETTINGS)?)
@@ -285,6 +306,15 @@ fn topics(cli: &Cli) -> Vec<Row> {
     }
 }
 
+fn access(cli: &Cli) -> Vec<Row> {
+    let streams = cli.streams.unwrap_or(MAX_OPENING).min(MAX_OPENING) as usize;
+    let publish = PUBLISHERS.map(|publishers| access::Load::Publish { publishers });
+    let loads = publish.into_iter().chain([access::Load::Open { streams }]);
+    let duration = cli.duration().min(SHORT);
+    let row = |load| Row::Access(Access { load, duration });
+    loads.map(row).collect()
+}
+
 fn replay(cli: &Cli) -> Vec<Row> {
     let events = cli.replay;
     vec![Row::Replay(Durability::Write, Replay { events })]
@@ -302,10 +332,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_drawn_is_measured_by_several() {
+    fn what_is_drawn_has_something_beside_it() {
         for row in Row::all(&Cli::parse_from(["notification-bench"])) {
+            let shown = row.shown();
+            let beside = shown.iter().filter(|one| {
+                shown
+                    .iter()
+                    .all(|other| *one == other || one.plot != other.plot)
+            });
             assert!(
-                row.shown().is_empty() || row.peers().len() > 1,
+                beside.count() == 0 || row.peers().len() > 1,
                 "{}",
                 row.name()
             );
@@ -362,6 +398,14 @@ mod tests {
                 "deliver, write, 50 × 100/s × 200 B",
                 "stalled, write, 0 of 50 × 100/s × 200 B",
                 "stalled, write, 5 of 50 × 100/s × 200 B",
+            ],
+        );
+        check(
+            "--only access",
+            &[
+                "access, memory, 1 at once",
+                "access, memory, 64 at once",
+                "access, memory, opening 2000 streams",
             ],
         );
         check(

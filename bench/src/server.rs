@@ -1,14 +1,19 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use notification_loadgen::Target;
-use notification_testkit::ServerProcess;
+use notification_loadgen::{PATIENCE, Target};
+use notification_testkit::{Response, ServerProcess};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::Processes;
+
+/// How long to wait before the server is asked the same again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The server that is measured, not running.
 #[derive(Debug)]
@@ -162,15 +167,44 @@ impl Server {
         Processes::of(&[self.process.pid()])
     }
 
-    /// How many streams are open.
-    pub(crate) fn connections(&self) -> f64 {
-        self.process.metric("notification_connections")
+    /// The same, where every request that it gets brings this credential.
+    pub(crate) fn with_bearer(self, credential: &str) -> Self {
+        Self {
+            target: self.target.with_bearer(credential),
+            ..self
+        }
+    }
+
+    /// Waits until no stream is open, as those know who have closed them.
+    pub(crate) fn wait_until_nobody_is_there(&self) -> anyhow::Result<()> {
+        let is_so = || Ok(self.metrics().metric("notification_connections") == 0.0);
+        patiently(is_so).context("closed streams stay open")
     }
 
     pub(crate) fn commits(&self) -> Commits {
+        let metrics = self.metrics();
         Commits {
-            events: self.process.metric("notification_commit_events_sum"),
-            commits: self.process.metric("notification_commit_events_count"),
+            events: metrics.metric("notification_commit_events_sum"),
+            commits: metrics.metric("notification_commit_events_count"),
         }
     }
+
+    fn metrics(&self) -> Response {
+        let bearer = self.target.bearer();
+        let bearer = bearer.map(|credential| format!("Bearer {credential}"));
+        let headers: Vec<_> = bearer.iter().map(|it| ("Authorization", &**it)).collect();
+        self.process.request("GET", "/metrics", &headers, "")
+    }
+}
+
+/// Waits until `is_so`, though not without bounds.
+pub(crate) fn patiently(mut is_so: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so()? {
+        if Instant::now() > deadline {
+            bail!("not within {PATIENCE:?}");
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(())
 }

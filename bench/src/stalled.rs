@@ -32,8 +32,8 @@ fn open_one(target: &Target, path: &str) -> anyhow::Result<TcpStream> {
     socket.connect_timeout(&address.into(), PATIENCE)?;
     let mut stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE))?;
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: {target}\r\nAccept: text/event-stream\r\n\r\n");
+    let headers = target.headers();
+    let request = format!("GET {path} HTTP/1.1\r\n{headers}Accept: text/event-stream\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut head = [0; 1024];
     let length = stream.read(&mut head).context("a stream did not open")?;

@@ -122,7 +122,8 @@ impl Running for Mercure {
     }
 
     fn message(&self, size: usize) -> Message {
-        Message::in_form(&self.target, PATH, TOKEN, "topic=bench&data=", size)
+        let target = self.target.clone().with_bearer(TOKEN);
+        Message::in_form(&target, PATH, "topic=bench&data=", size)
     }
 
     /// The whole answer.

@@ -52,7 +52,7 @@ impl Connection {
 
     /// `GET path`, which has to be answered with success and JSON.
     pub fn get(&mut self, path: &str) -> Result<Value, LoadError> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.target);
+        let request = format!("GET {path} HTTP/1.1\r\n{}\r\n", self.target.headers());
         Ok(json(self.publish_for_body(request.as_bytes())?)?)
     }
 

@@ -52,7 +52,8 @@ impl Message {
     }
 
     fn with(target: &Target, path: &str, headers: &str, size: usize) -> Self {
-        let head = format!("POST {path} HTTP/1.1\r\nHost: {target}\r\n{headers}Content-Length: ");
+        let of_target = target.headers();
+        let head = format!("POST {path} HTTP/1.1\r\n{of_target}{headers}Content-Length: ");
         Self {
             head: head.into(),
             start: br#"{"type":"notification","message":"Benchmark","#.into(),
@@ -72,13 +73,11 @@ impl Message {
         self
     }
 
-    /// Those that are published as the last value of a form, behind `fields`,
-    /// with a bearer's token. One at a time: batches are not.
-    pub fn in_form(target: &Target, path: &str, token: &str, fields: &str, size: usize) -> Self {
-        let headers = format!(
-            "Content-Type: application/x-www-form-urlencoded\r\nAuthorization: Bearer {token}\r\n"
-        );
-        let mut message = Self::with(target, path, &headers, size);
+    /// Those that are published as the last value of a form, behind `fields`.
+    /// One at a time: batches are not.
+    pub fn in_form(target: &Target, path: &str, fields: &str, size: usize) -> Self {
+        let headers = "Content-Type: application/x-www-form-urlencoded\r\n";
+        let mut message = Self::with(target, path, headers, size);
         message.envelope = Some(Envelope {
             before: fields.into(),
             escape: Escape::Form,
@@ -226,7 +225,8 @@ mod tests {
         let message = message(128);
         message.write(&mut plain, 7, 8);
         let target = Target::loopback("127.0.0.1:8005".parse().unwrap()).unwrap();
-        let message = Message::in_form(&target, "/", "secret", "topic=a&data=", 128);
+        let target = target.with_bearer("secret");
+        let message = Message::in_form(&target, "/", "topic=a&data=", 128);
         message.write(&mut form, 7, 8);
         assert!(form.starts_with(b"POST / HTTP/1.1\r\nHost: 127.0.0.1:8005\r\n"));
         assert!(memchr::memmem::find(&form, b"\r\nAuthorization: Bearer secret\r\n").is_some());

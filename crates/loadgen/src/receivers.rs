@@ -293,8 +293,8 @@ impl Receivers {
 }
 
 fn request(target: &Target, path: &impl Display, last_event_id: Option<&str>) -> String {
-    let mut request =
-        format!("GET {path} HTTP/1.1\r\nHost: {target}\r\nAccept: text/event-stream\r\n");
+    let headers = target.headers();
+    let mut request = format!("GET {path} HTTP/1.1\r\n{headers}Accept: text/event-stream\r\n");
     if let Some(id) = last_event_id {
         request.push_str("Last-Event-ID: ");
         request.push_str(id);

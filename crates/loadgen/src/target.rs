@@ -7,11 +7,23 @@ use std::time::Duration;
 /// How long the server may be silent before a load is given up.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The server that a load is put on, with the name it goes by in `Host`.
+/// The server that a load is put on, with the name it goes by in `Host`, and the
+/// credential that every request brings, if it asks for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     address: SocketAddr,
     host: Arc<str>,
+    bearer: Option<Bearer>,
+}
+
+/// A key or a token. Whoever prints a target does not see it.
+#[derive(Clone, PartialEq, Eq)]
+struct Bearer(Arc<str>);
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bearer")
+    }
 }
 
 /// An address that others than this machine could answer.
@@ -49,6 +61,28 @@ impl Target {
         Self {
             address,
             host: host.into(),
+            bearer: None,
+        }
+    }
+
+    /// The same, where every request says `Authorization: Bearer` and this.
+    pub fn with_bearer(self, credential: &str) -> Self {
+        Self {
+            bearer: Some(Bearer(credential.into())),
+            ..self
+        }
+    }
+
+    /// The credential that every request brings.
+    pub fn bearer(&self) -> Option<&str> {
+        self.bearer.as_ref().map(|Bearer(credential)| &**credential)
+    }
+
+    /// The lines with which the headers of every request begin.
+    pub fn headers(&self) -> String {
+        match self.bearer() {
+            None => format!("Host: {self}\r\n"),
+            Some(credential) => format!("Host: {self}\r\nAuthorization: Bearer {credential}\r\n"),
         }
     }
 
@@ -116,6 +150,17 @@ mod tests {
         check("192.168.0.1:8005", false);
         check("[::]:8005", false);
         check("203.0.113.7:80", false);
+    }
+
+    #[test]
+    fn every_request_brings_the_credential() {
+        let target = Target::loopback("127.0.0.1:8005".parse().unwrap()).unwrap();
+        assert_eq!(target.headers(), "Host: 127.0.0.1:8005\r\n");
+        let known = target.with_bearer("secret");
+        let expected = "Host: 127.0.0.1:8005\r\nAuthorization: Bearer secret\r\n";
+        assert_eq!(known.headers(), expected);
+        assert_eq!(known.to_string(), "127.0.0.1:8005");
+        assert!(!format!("{known:?}").contains("secret"));
     }
 
     #[test]

@@ -17,6 +17,14 @@ pub struct Response {
 }
 
 impl Response {
+    /// A figure from what `/metrics` answered, by its name and labels as they are
+    /// printed; 0 if it is not there.
+    pub fn metric(&self, name: &str) -> f64 {
+        let mut lines = self.body.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
     /// The first header of that name, which is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.headers, name)

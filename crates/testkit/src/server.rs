@@ -151,11 +151,7 @@ impl ServerProcess {
 
     /// A figure from `/metrics`, by its name and labels as they are printed; 0 if it is not there.
     pub fn metric(&self, name: &str) -> f64 {
-        let text = self.get("/metrics").body;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.map_or(0.0, |value| value.parse().expect("a number"))
+        self.get("/metrics").metric(name)
     }
 
     /// Asks it to end (SIGTERM) and waits until it has. Returns how, and what
