@@ -59,6 +59,8 @@ pub enum Unauthenticated {
 pub struct Access {
     /// Whether whoever says nothing may do everything.
     is_open: AtomicBool,
+    /// He, one for all that he opens.
+    local: Arc<Principal>,
     keys: Keys,
     tokens: RwLock<Option<Arc<Tokens>>>,
     tickets: Tickets,
@@ -72,6 +74,7 @@ impl Access {
     pub fn new(secret: ServerSecret, limits: LimitsConfig) -> Self {
         Self {
             is_open: AtomicBool::new(false),
+            local: Arc::new(Principal::local()),
             keys: Keys::new(secret),
             tokens: RwLock::default(),
             tickets: Tickets::new(),
@@ -102,7 +105,7 @@ impl Access {
         now: Timestamp,
     ) -> Result<Arc<Principal>, Unauthenticated> {
         let found = match presented {
-            Presented::Nothing if self.is_open() => return Ok(Arc::new(Principal::local())),
+            Presented::Nothing if self.is_open() => return Ok(self.local.clone()),
             Presented::Nothing => return Err(Unauthenticated::Missing),
             Presented::Bearer(text) => match self.bearer(text, address, now) {
                 Err(Bad::Limited(limited)) => return Err(limited.into()),

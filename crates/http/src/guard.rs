@@ -70,8 +70,13 @@ impl GuardConfig {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> bool {
-        let origin = origin.to_str().ok().and_then(authority_of);
-        origin.is_some() && origin == host(uri, headers)
+        let Ok(origin) = origin.to_str() else {
+            return false;
+        };
+        // What came in clear, anybody on the way could have written.
+        let may_be_ours = !self.is_secure || origin.starts_with("https://");
+        let origin = authority_of(origin);
+        may_be_ours && origin.is_some() && origin == host(uri, headers)
     }
 
     /// What browsers are told about other origins: those that are `allowed`.

@@ -183,8 +183,9 @@ pub(crate) fn describe_limit(operation: Operation) -> Operation {
     )
 }
 
-/// Everything that a stream can be asked for.
-pub(crate) fn subscribe(query: &mut Query, now: Timestamp) -> Subscribe {
+/// Everything that a stream can be asked for, by somebody who is a client by his
+/// credential, or is not.
+pub(crate) fn subscribe(query: &mut Query, now: Timestamp, is_client: bool) -> Subscribe {
     let filter = filter(query);
     let client = client(query);
     let start = start(query, now);
@@ -192,7 +193,7 @@ pub(crate) fn subscribe(query: &mut Query, now: Timestamp) -> Subscribe {
     let ack = query.one("ack", FromStr::from_str);
     let max_rate = query.one("max_rate", FromStr::from_str);
     let snapshot = query.one("snapshot", flag).unwrap_or_default();
-    if durable && client.is_none() && !query.has_refused("client_id") {
+    if durable && client.is_none() && !is_client && !query.has_refused("client_id") {
         query.refuse("client_id", "this parameter, which durable=true needs");
     }
     if ack.is_some() && !durable {
@@ -245,7 +246,7 @@ mod tests {
     fn check(raw: &str, expected: Result<Start, &str>) {
         let now = "2024-01-15T10:30:00Z".parse().unwrap();
         let mut query = Query::new(Some(raw));
-        let subscribe = subscribe(&mut query, now);
+        let subscribe = subscribe(&mut query, now, false);
         let result = query.finish().map(|()| subscribe.start);
         assert_eq!(
             result

@@ -56,7 +56,7 @@ pub(crate) async fn stream(
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail));
     }
     let mut query = Query::new(query.as_deref());
-    let mut wanted = subscribe(&mut query, Http::now());
+    let mut wanted = subscribe(&mut query, Http::now(), caller.principal().client.is_some());
     let given = query.one("ticket", |ticket| Ok(ticket.to_owned()));
     match extensions.get::<TicketFilter>() {
         Some(TicketFilter(filter)) => {

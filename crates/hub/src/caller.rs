@@ -226,10 +226,11 @@ impl Caller {
         let wanted: BTreeSet<_> = groups.iter().cloned().collect();
         for group in current.difference(&wanted) {
             self.hub.leave_group(group.clone(), client.clone()).await?;
+            self.note_membership("group.left", group, client);
         }
         for group in wanted.difference(&current) {
             match self.hub.join_group(group.clone(), client.clone()).await {
-                Ok(_) => {}
+                Ok(_) => self.note_membership("group.joined", group, client),
                 Err(GroupError::Publish(error)) => return Err(error),
                 Err(error @ GroupError::TooMany) => {
                     tracing::warn!(%client, %group, %error, "client not put into its group");
@@ -237,6 +238,12 @@ impl Caller {
             }
         }
         Ok(())
+    }
+
+    /// As often as a client comes with other credentials.
+    fn note_membership(&self, deed: &'static str, group: &GroupName, client: &ClientId) {
+        let what = [("group", group.as_str()), ("client_id", client.as_str())];
+        self.hub.audit().noted(deed, self.by(), &what);
     }
 
     /// Reads a part of the log, as far as it may be seen.
@@ -453,6 +460,11 @@ impl Caller {
             caller.access().put_key(key.clone());
             let what = [("id", &*key.id), ("name", &key.of.name)];
             caller.hub.audit().done("key.created", caller.by(), &what);
+            if caller.access().is_open() {
+                tracing::warn!(
+                    "there is a key now, and the server stays open until it is restarted"
+                );
+            }
             Ok((key, text))
         })
         .await

@@ -163,6 +163,16 @@ fn is_of_others(_: &Path) -> std::io::Result<bool> {
     Ok(false)
 }
 
+/// Says so if every user could put files of his own in place of the server's.
+pub(crate) fn warn_if_others_may_write(data_dir: &Path) {
+    #[cfg(unix)]
+    if let Ok(metadata) = data_dir.metadata()
+        && std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o002 != 0
+    {
+        tracing::warn!(data_dir = %data_dir.display(), "every user of this machine can write into the data directory");
+    }
+}
+
 fn warn_if_others_may_read(setting: &str, path: &Path) {
     #[cfg(unix)]
     if let Ok(metadata) = path.metadata()

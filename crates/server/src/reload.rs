@@ -40,6 +40,11 @@ impl Reloader {
         access.set_limits(limits(config));
         self.http.set(settings(config, self.is_loopback));
         self.hub.end_lapsed(Timestamp::from(SystemTime::now()));
+        if access.is_open() && (access.has_keys() || access.tokens().is_some()) {
+            tracing::warn!(
+                "there are keys or tokens now, and the server stays open until it is restarted"
+            );
+        }
         for setting in self.started_with.needs_restart(config) {
             tracing::warn!(setting, "has changed, which holds after a restart");
         }

@@ -132,6 +132,9 @@ impl Server {
         let files = open_files::raise_limit().map_err(StartError::OpenFiles)?;
         let data_dir = data_dir(&config)?;
         let log = open_log(data_dir.as_deref(), config.durability)?;
+        if let Some(data_dir) = &data_dir {
+            crate::access::warn_if_others_may_write(data_dir);
+        }
         let retention = Retention {
             max_age: config.retention.max_age_seconds.map(Duration::from_secs),
             max_events: config.retention.max_events,

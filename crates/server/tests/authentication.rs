@@ -340,6 +340,13 @@ fn a_ticket_opens_one_stream_of_what_it_is_for() {
         (&connection["principal"], &connection["client_id"]),
         (&json!("key:a"), &json!("alice"))
     );
+    // Its client's place may be kept: the ticket says whose.
+    let (durable, _) = issue(json!({"topics": ["**"]}));
+    EventStream::open(address, &format!("{durable}&durable=true"), &[]).close();
+    let clients = secured
+        .ask(&Secured::admin(), "GET", "/v1/clients", None)
+        .json();
+    assert_eq!(clients["clients"][0]["client_id"], "alice");
     let replayed = EventStream::try_open(address, &path, &[]).unwrap_err();
     assert_eq!(replayed.status, 401, "{replayed:?}");
     // For nothing else, and for nobody else.

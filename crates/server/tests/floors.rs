@@ -42,7 +42,10 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("rmcp", &["notification-mcp"]),
     ("jsonschema", &["notification-mcp"]),
     ("rusqlite", &["notification-log"]),
-    ("jsonwebtoken", &["notification-access"]),
+    (
+        "jsonwebtoken",
+        &["notification-access", "notification-bench"],
+    ),
     ("aws-lc-rs", &["notification-access", "notification-http"]),
     ("clap", &["notification-server", "notification-bench"]),
     ("anyhow", &["notification-server", "notification-bench"]),

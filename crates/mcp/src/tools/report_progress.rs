@@ -123,6 +123,7 @@ impl Tool for ReportProgress {
 
     async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
         let named = first_client(&arguments);
+        let named = named.filter(|client| caller.principal().may_be(client).is_ok());
         let mut fields = NAMES.to_fields(arguments);
         let task_id = fields.shift_remove("task_id").unwrap_or_default();
         let task_id: TaskId = Fields::parsed(task_id).map_err(|i: Invalid| i.within("task_id"))?;
