@@ -55,27 +55,36 @@ impl Capacity {
 
     /// Whether there is room for another connection. The server needs files of its own.
     pub(crate) fn admits(&self) -> bool {
-        let is_full = self.connections.len() >= self.max;
-        let was_full = self.is_crowded_out.swap(is_full, Ordering::Relaxed);
-        if is_full {
-            self.turned_away.inc();
+        let connections = self.connections.len();
+        if connections < self.max {
+            // Not with each that goes: whoever comes and goes would fill the log.
+            if !self.is_crowded() {
+                self.is_crowded_out.store(false, Ordering::Relaxed);
+            }
+            return true;
         }
-        if is_full && !was_full {
+        self.turned_away.inc();
+        if !self.is_crowded_out.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                connections = self.max,
+                connections,
                 "connections are closed as they come: this process may have no more files open"
             );
         }
-        !is_full
+        false
     }
 
     /// How long to wait for somebody who says nothing: a quarter of the time while
     /// there is little room left for others.
     pub(crate) fn patience(&self, usual: Duration) -> Duration {
-        match self.connections.len() > self.max / 4 * 3 {
+        match self.is_crowded() {
             true => usual / 4,
             false => usual,
         }
+    }
+
+    /// Whether more than three quarters of the room are taken.
+    fn is_crowded(&self) -> bool {
+        self.connections.len() > self.max / 4 * 3
     }
 
     /// Refuses a stream for which there is no room: its own connection is among those there are.
@@ -124,11 +133,24 @@ mod tests {
         assert_eq!(capacity.patience(second), second);
         let more: Vec<_> = (0..10).map(|_| capacity.connections.token()).collect();
         assert_eq!(capacity.patience(second), second / 4);
-        assert!(!capacity.admits());
-        assert_eq!(capacity.turned_away.get(), 1);
-        drop(open);
-        assert!(capacity.admits());
+        assert!(!capacity.admits() && !capacity.admits());
+        assert_eq!(capacity.turned_away.get(), 2);
         drop(more);
+        assert!(capacity.admits());
+        drop(open);
+    }
+
+    #[test]
+    fn who_comes_and_goes_at_the_bound_does_not_fill_the_log() {
+        let capacity = Capacity::of_files(Some(68));
+        let is_said = || capacity.is_crowded_out.load(Ordering::Relaxed);
+        let mut open: Vec<_> = (0..34).map(|_| capacity.connections.token()).collect();
+        assert!(!capacity.admits() && is_said());
+        open.pop();
+        assert!(capacity.admits() && is_said());
+        // What was said holds until there is much room again.
+        open.truncate(24);
+        assert!(capacity.admits() && !is_said());
     }
 
     #[test]
