@@ -457,7 +457,13 @@ impl Caller {
             let _storing = caller.hub.shared().storing_keys.lock().await;
             let (key, text) = caller.access().create_key(of, &caller.principal, now())?;
             caller.store_key(&key).await?;
+            let is_first = !caller.access().has_keys();
             caller.access().put_key(key.clone());
+            if is_first && caller.access().is_open() {
+                tracing::warn!(
+                    "the first key was created: the server stays open until it is started again; then everybody has to say who they are, unless insecure_no_auth is set"
+                );
+            }
             let what = [("id", &*key.id), ("name", &key.of.name)];
             caller.hub.audit().done("key.created", caller.by(), &what);
             if caller.access().is_open() {

@@ -14,6 +14,7 @@ mod config;
 mod jwks;
 mod keys;
 mod open_files;
+mod openness;
 mod reload;
 mod server;
 mod tokens;

@@ -85,16 +85,6 @@ fn announce(server: &Server) -> anyhow::Result<()> {
     if server.is_open() && !address.ip().is_loopback() {
         tracing::warn!(%address, "no authentication: everyone who can reach this address can read and publish everything");
     }
-    if server.is_open() && server.has_credentials() {
-        tracing::warn!(
-            "there are keys or tokens, and insecure_no_auth: whoever presents none may do everything"
-        );
-    }
-    if server.is_locked() {
-        tracing::warn!(
-            "every key is revoked or has expired, so that nobody gets in; create one with `notification-server key create` while the server does not run"
-        );
-    }
     tracing::info!(%address, url = server.url(), certificate = server.tls().map(|tls| tls.fingerprint()), data_dir = ?server.data_dir(), max_streams = ?server.max_streams(), "listening");
     match server.config().logging.format {
         LogFormat::Text => print(&banner::banner(server)),

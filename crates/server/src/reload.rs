@@ -6,7 +6,7 @@ use notification_hub::Hub;
 use tokio::sync::watch;
 
 use crate::access::{admin_key, limits};
-use crate::{Config, JwksSource, StartError, tokens};
+use crate::{Config, JwksSource, StartError, openness, tokens};
 
 /// Changes settings of a server that runs, without closing a stream: limits,
 /// keys in files, what verifies tokens, hosts, origins and proxies. Cheap to clone.
@@ -38,7 +38,11 @@ impl Reloader {
         access.set_admin_key(admin_key.as_deref());
         tokens::accept(access, tokens, &self.jwks);
         access.set_limits(limits(config));
-        self.http.set(settings(config, self.is_loopback));
+        self.http.set(Settings {
+            // Who may come without a credential is decided at the start.
+            is_open_to_proxies: self.started_with.insecure_no_auth,
+            ..settings(config, self.is_loopback)
+        });
         self.hub.end_lapsed(Timestamp::from(SystemTime::now()));
         if access.is_open() && (access.has_keys() || access.tokens().is_some()) {
             tracing::warn!(
@@ -48,6 +52,7 @@ impl Reloader {
         for setting in self.started_with.needs_restart(config) {
             tracing::warn!(setting, "has changed, which holds after a restart");
         }
+        openness::warn(config, access);
         tracing::info!("settings reloaded");
         Ok(())
     }

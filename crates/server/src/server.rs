@@ -1,11 +1,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use etcetera::BaseStrategy;
-use notification_access::Access;
-use notification_event::Timestamp;
 use notification_http::{
     Capacity, Http, HttpConfig, ServeConfig, StreamConfig, Tls, TlsError, TlsFiles,
 };
@@ -19,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{SecretError, access};
 use crate::reload::settings;
 use crate::{
-    AuthMode, Config, DataDir, Durability, JwksFetcher, JwksSource, NoRoots, Reloader,
-    TokenFileError, open_files, tokens,
+    Config, DataDir, Durability, JwksFetcher, JwksSource, NoRoots, Reloader, TokenFileError,
+    open_files, openness, tokens,
 };
 
 /// A server that listens, and answers once it [runs](Self::run).
@@ -161,9 +159,10 @@ impl Server {
         if let Some((from, verifier)) = from.zip(verifier) {
             JwksFetcher::new(from, verifier)?;
         }
-        if is_open(&config, hub.access())? {
+        if openness::is_open(&config, hub.access())? {
             hub.access().open();
         }
+        openness::warn(&config, hub.access());
         let listener = bind(config.bind).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let tls = tls(&config, address)?;
@@ -233,19 +232,6 @@ impl Server {
     /// Whether whoever says nothing may do everything.
     pub fn is_open(&self) -> bool {
         self.hub.access().is_open()
-    }
-
-    /// Whether a key was ever created, or tokens are accepted.
-    pub fn has_credentials(&self) -> bool {
-        let access = self.hub.access();
-        access.has_keys() || access.tokens().is_some()
-    }
-
-    /// Whether nobody can say who they are, and has to.
-    pub fn is_locked(&self) -> bool {
-        let access = self.hub.access();
-        let now = Timestamp::from(SystemTime::now());
-        !access.is_open() && access.tokens().is_none() && !access.has_live_keys(now)
     }
 
     /// What changes settings while it runs.
@@ -329,21 +315,6 @@ impl Server {
             Err(_) => tracing::error!("stopped before everything was finished: it took too long"),
         }
         Ok(())
-    }
-}
-
-/// Whether whoever says nothing may do everything. Fails if nobody could say who
-/// they are, and has to.
-fn is_open(config: &Config, access: &Access) -> Result<bool, StartError> {
-    let can_say = access.has_keys() || access.tokens().is_some();
-    let is_loopback = config.bind.ip().is_loopback();
-    match config.auth.mode {
-        AuthMode::Required if config.insecure_no_auth => Err(StartError::OpenAndRequired),
-        _ if config.insecure_no_auth => Ok(true),
-        _ if can_say => Ok(false),
-        AuthMode::Required => Err(StartError::NoKeys),
-        AuthMode::Auto if is_loopback => Ok(true),
-        AuthMode::Auto => Err(StartError::Exposed(config.bind)),
     }
 }
 

@@ -97,6 +97,7 @@ fn an_open_server_is_not_open_to_whoever_comes_by_a_proxy() {
     let open = server(&[]);
     for header in [
         ("X-Forwarded-For", "192.0.2.1"),
+        ("X-Forwarded-Host", "events.example.com"),
         ("X-Forwarded-Proto", "https"),
         ("X-Real-IP", "127.0.0.1"),
         ("Forwarded", "for=192.0.2.1"),
@@ -111,6 +112,12 @@ fn an_open_server_is_not_open_to_whoever_comes_by_a_proxy() {
     let published = "notification_events_published_total{type=\"notification\"}";
     assert_eq!(open.metric(published), 0.0);
     assert_eq!(post(&open, &[]).status, 201);
+    // Whoever says who they are may come by a proxy.
+    let wanted = json!({"name": "a", "allow": ["publish:**"]});
+    let key = open.post("/v1/keys", &wanted).json();
+    let bearer = format!("Bearer {}", key["key"].as_str().unwrap());
+    let by_proxy = [("Via", "1.1 proxy"), ("Authorization", &*bearer)];
+    assert_eq!(post(&open, &by_proxy).status, 201);
     let knowingly = server(&["--insecure-no-auth"]);
     let by_proxy = [("X-Forwarded-For", "192.0.2.1")];
     assert_eq!(post(&knowingly, &by_proxy).status, 201);
@@ -132,6 +139,81 @@ fn a_server_is_not_open_and_closed_at_once() {
         said.contains("auth.mode") && said.contains("insecure_no_auth"),
         "{said}"
     );
+}
+
+#[test]
+fn the_first_key_says_what_it_changes() {
+    let key = json!({"name": "a", "allow": ["admin"]});
+    let mut server = server(&[]);
+    let created = server.post("/v1/keys", &key).json();
+    let another = json!({"name": "b", "allow": ["admin"]});
+    assert_eq!(server.post("/v1/keys", &another).status, 201);
+    assert_eq!(server.get("/v1/events").status, 200);
+    let (_, log) = server.stop();
+    assert_eq!(log.matches("first key was created").count(), 1, "{log}");
+    server.restart();
+    assert_eq!(server.get("/v1/events").status, 401);
+    let bearer = format!("Bearer {}", created["key"].as_str().unwrap());
+    let headers = [("Authorization", &*bearer)];
+    let keys = request(server.address(), "GET", "/v1/keys", &headers, "").json();
+    // One's own last, as nobody else could revoke it.
+    let ids: Vec<_> = keys["keys"].as_array().unwrap().iter().collect();
+    for of in ["b", "a"] {
+        let key = ids.iter().find(|key| key["name"] == of).unwrap();
+        let path = format!("/v1/keys/{}", key["id"].as_str().unwrap());
+        let revoked = request(server.address(), "DELETE", &path, &headers, "");
+        assert_eq!(revoked.status, 204, "{revoked:?}");
+    }
+    let (_, log) = server.stop();
+    assert!(!log.contains("nobody gets in"), "{log}");
+    server.restart();
+    let (_, log) = server.stop();
+    assert!(log.contains("nobody gets in"), "{log}");
+}
+
+#[test]
+fn settings_that_change_who_is_let_in_say_so_and_hold_after_a_restart() {
+    let config = tempfile::NamedTempFile::new().unwrap();
+    let path = config.path().to_str().unwrap();
+    let mut server = server(&["--config", path]);
+    let get = |more: &[(&str, &str)]| request(server.address(), "GET", "/v1/events", more, "");
+    let reload = |settings: &str, sign: &str| {
+        let settings = format!("allowed_hosts = [\"{sign}\"]\n{settings}");
+        secured::write(&config, &settings);
+        signal(server.pid(), libc::SIGHUP);
+        eventually("the settings are read", || {
+            get(&[("Host", sign)]).status == 200
+        });
+    };
+    reload("[auth]\nmode = \"required\"", "a.example");
+    let key = tempfile::NamedTempFile::new().unwrap();
+    secured::write(&key, ADMIN);
+    let auth = format!("[auth]\nadmin_key_file = \"{}\"", key.path().display());
+    reload(&auth, "b.example");
+    reload(&format!("insecure_no_auth = true\n{auth}"), "c.example");
+    let by_proxy = [("X-Forwarded-For", "192.0.2.1")];
+    assert_eq!(get(&by_proxy).status, 403);
+    let (_, log) = server.stop();
+    for warning in [
+        "the next start fails",
+        "the next start is not open any more",
+        "there are keys or tokens, and insecure_no_auth",
+    ] {
+        assert_eq!(log.matches(warning).count(), 1, "{warning}: {log}");
+    }
+    // As it would have been without insecure_no_auth.
+    secured::write(&config, &auth);
+    server.restart();
+    assert_eq!(server.get("/v1/events").status, 401);
+    secured::write(&config, "allowed_hosts = [\"d.example\"]");
+    signal(server.pid(), libc::SIGHUP);
+    eventually("the settings are read", || {
+        let named = [("Host", "d.example")];
+        request(server.address(), "GET", "/v1/events", &named, "").status == 401
+    });
+    let (_, log) = server.stop();
+    assert!(log.contains("the next start is open"), "{log}");
+    assert!(log.contains("nobody gets in"), "{log}");
 }
 
 #[test]

@@ -346,6 +346,10 @@ impl Config {
             let detail = "expected at most stream.retry_max_ms";
             return Err(bad_value("stream.retry_min_ms", detail.to_owned()));
         }
+        if config.insecure_no_auth && config.auth.mode == AuthMode::Required {
+            let detail = "expected false, as auth.mode is \"required\"";
+            return Err(bad_value("insecure_no_auth", detail.to_owned()));
+        }
         let checked = config.auth.jwt.check();
         checked.map_err(|(key, detail)| bad_value(key, detail.to_owned()))?;
         let Tls {
@@ -543,6 +547,14 @@ mod tests {
         check(
             load("insecure_no_auth = 1", &[], vec![]),
             &["insecure_no_auth = 1", "boolean"],
+        );
+        check(
+            load(
+                "insecure_no_auth = true\n[auth]\nmode = \"required\"",
+                &[],
+                vec![],
+            ),
+            &["insecure_no_auth = true, set by /", "auth.mode"],
         );
         check(
             load("allowed_hosts = [1]", &[], vec![]),
