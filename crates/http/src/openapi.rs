@@ -73,7 +73,7 @@ fn refusals() -> Value {
         (401, "It is not known who asks"),
         (
             403,
-            "The Host or the Origin is not allowed, or a grant is missing",
+            "The Host, the Origin or a proxy is not allowed, or a grant is missing",
         ),
         (404, "There is no such thing"),
         (406, "The Accept header does not allow what this is"),

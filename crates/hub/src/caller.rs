@@ -466,11 +466,6 @@ impl Caller {
             }
             let what = [("id", &*key.id), ("name", &key.of.name)];
             caller.hub.audit().done("key.created", caller.by(), &what);
-            if caller.access().is_open() {
-                tracing::warn!(
-                    "there is a key now, and the server stays open until it is restarted"
-                );
-            }
             Ok((key, text))
         })
         .await

@@ -12,6 +12,11 @@ pub(crate) fn banner(server: &Server) -> String {
     };
     let access = match (server.is_open(), address.ip().is_loopback()) {
         (false, _) => "for those who say who they are, with a key or a token".to_owned(),
+        (true, true) if server.config().insecure_no_auth => {
+            "open to everyone on this machine, and to everyone for whom a proxy on it asks \
+             (--insecure-no-auth)"
+                .to_owned()
+        }
         (true, true) => {
             "open to everyone on this machine, who is the principal `local` with every grant"
                 .to_owned()

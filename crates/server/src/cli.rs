@@ -49,7 +49,7 @@ pub(crate) struct ServeArgs {
     /// How to write the log: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// Serve everyone who can reach a non-loopback address, without authentication
+    /// Serve everyone who can reach the server, also through a proxy, without authentication
     #[arg(long)]
     insecure_no_auth: bool,
     /// Speak https, with a certificate that is made now and that nobody vouches for

@@ -44,11 +44,6 @@ impl Reloader {
             ..settings(config, self.is_loopback)
         });
         self.hub.end_lapsed(Timestamp::from(SystemTime::now()));
-        if access.is_open() && (access.has_keys() || access.tokens().is_some()) {
-            tracing::warn!(
-                "there are keys or tokens now, and the server stays open until it is restarted"
-            );
-        }
         for setting in self.started_with.needs_restart(config) {
             tracing::warn!(setting, "has changed, which holds after a restart");
         }
@@ -69,7 +64,7 @@ pub(crate) fn settings(config: &Config, is_loopback: bool) -> Settings {
         },
         trusted_proxies: TrustedProxies {
             networks: config.trusted_proxies.clone(),
-            header: config.trusted_proxy_header.into(),
+            header: config.trusted_proxy_header,
         },
         is_open_to_proxies: config.insecure_no_auth,
     }

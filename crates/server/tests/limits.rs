@@ -6,7 +6,7 @@ mod common;
 mod secured;
 
 use common::{notification, server_with};
-use notification_testkit::{Response, request};
+use notification_testkit::{Response, eventually, request, signal};
 use secured::{Credential, Secured};
 use serde_json::json;
 
@@ -103,7 +103,7 @@ fn streams_have_a_bound_and_give_their_place_back() {
         "principal.streams",
     );
     first.close();
-    notification_testkit::eventually("there is room again", || {
+    eventually("there is room again", || {
         secured.open(&key, "/v1/stream").is_ok()
     });
 }
@@ -145,6 +145,31 @@ fn addresses_are_those_that_a_trusted_proxy_says() {
         "address.requests_per_second",
     );
     assert_eq!(get(&trusting, "192.0.2.2").status, 200);
+}
+
+#[test]
+fn what_a_client_says_where_its_proxy_says_nothing_does_not_count() {
+    let settings = |header: &str| {
+        let limits = "[limits.address]\nrequests_per_second = 1";
+        format!("trusted_proxies = [\"127.0.0.1\"]\ntrusted_proxy_header = \"{header}\"\n{limits}")
+    };
+    let secured = Secured::start(&settings("X-Forwarded-For"));
+    // One client for a proxy that sets the first, many for one that sets the other.
+    let is_limited = || {
+        (1..10).any(|n| {
+            let forwarded = format!("for=192.0.2.{n}");
+            let from = [
+                ("X-Forwarded-For", "198.51.100.1"),
+                ("Forwarded", forwarded.as_str()),
+            ];
+            let answer = request(secured.server.address(), "GET", "/healthz", &from, "");
+            answer.status == 429
+        })
+    };
+    assert!(is_limited());
+    secured.configure(&settings("Forwarded"));
+    signal(secured.server.pid(), libc::SIGHUP);
+    eventually("the other header is read", || !is_limited());
 }
 
 #[test]

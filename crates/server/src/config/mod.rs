@@ -9,14 +9,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notification_http::{IpNet, Origins};
+use notification_http::{IpNet, Origins, ProxyHeader};
 use notification_hub::Rate;
 use serde::Deserialize;
 
 pub use self::jwt::Jwt;
 pub use self::layers::Flag;
 use self::layers::{DEFAULT, Layers};
-pub use self::value::{AuthMode, DataDir, Durability, LogFormat, ProxyHeader};
+pub use self::value::{AuthMode, DataDir, Durability, LogFormat};
 
 /// Everything that can be set. `default.toml`, beside this file, says what each means.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -40,6 +40,7 @@ pub struct Config {
     pub allowed_origins: Origins,
     #[serde(deserialize_with = "value::networks")]
     pub trusted_proxies: Vec<IpNet>,
+    #[serde(deserialize_with = "value::proxy_header")]
     pub trusted_proxy_header: ProxyHeader,
     pub tls: Tls,
     pub auth: Auth,
@@ -449,6 +450,21 @@ mod tests {
     }
 
     #[test]
+    fn the_header_of_proxies_is_known_however_it_is_written() {
+        let header = |text: &str| {
+            let environment = [("TRUSTED_PROXY_HEADER", text)];
+            load("", &environment, vec![]).unwrap().trusted_proxy_header
+        };
+        assert_eq!(
+            Config::default().trusted_proxy_header,
+            ProxyHeader::XForwardedFor
+        );
+        assert_eq!(header("x-forwarded-for"), ProxyHeader::XForwardedFor);
+        assert_eq!(header("Forwarded"), ProxyHeader::Forwarded);
+        assert_eq!(header("forwarded"), ProxyHeader::Forwarded);
+    }
+
+    #[test]
     fn sections_within_sections_are_read_from_everywhere() {
         let file = "[auth.jwt]\nissuer = \"i\"\nsecret_file = \"/file\"";
         let environment = [
@@ -563,6 +579,13 @@ mod tests {
         check(
             load("allowed_origins = [\"app.example.com\"]", &[], vec![]),
             &["allowed_origins", "https://app.example.com"],
+        );
+        check(
+            load("trusted_proxy_header = \"X-Real-IP\"", &[], vec![]),
+            &[
+                "trusted_proxy_header = \"X-Real-IP\"",
+                "X-Forwarded-For or Forwarded",
+            ],
         );
         check(
             load("public_url = \"example.com\"", &[], vec![]),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use notification_http::{IpNet, Origins};
+use notification_http::{IpNet, Origins, ProxyHeader};
 use notification_hub::Rate;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -53,25 +53,6 @@ pub enum AuthMode {
     Required,
 }
 
-/// The header in which a proxy says where a request comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum ProxyHeader {
-    /// The usual one.
-    #[serde(rename = "X-Forwarded-For")]
-    XForwardedFor,
-    /// The standard one (RFC 7239).
-    Forwarded,
-}
-
-impl From<ProxyHeader> for notification_http::ProxyHeader {
-    fn from(header: ProxyHeader) -> Self {
-        match header {
-            ProxyHeader::XForwardedFor => Self::XForwardedFor,
-            ProxyHeader::Forwarded => Self::Forwarded,
-        }
-    }
-}
-
 pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
     let expected = || D::Error::custom("expected addresses or networks such as 10.0.0.0/8");
     let given = Vec::<String>::deserialize(from).map_err(|_| expected())?;
@@ -80,6 +61,18 @@ pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>,
         text.parse().or_else(|_| one()).map_err(|_| expected())
     };
     given.iter().map(network).collect()
+}
+
+/// The name of a header, whose case does not matter (RFC 9110, section 5.1).
+pub(super) fn proxy_header<'de, D: Deserializer<'de>>(from: D) -> Result<ProxyHeader, D::Error> {
+    let expected = "X-Forwarded-For or Forwarded";
+    parsed(from, expected, |text| {
+        match text.to_ascii_lowercase().as_str() {
+            "x-forwarded-for" => Some(ProxyHeader::XForwardedFor),
+            "forwarded" => Some(ProxyHeader::Forwarded),
+            _ => None,
+        }
+    })
 }
 
 pub(super) fn urls<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
