@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 NAME = r"[A-Za-z0-9._:~-]{0,11}[A-Za-z0-9_:~-]"
 LINES = "application/x-ndjson"
+FILTER = {"topic", "type", "name", "min_priority", "tag", "client_id"}
+GRANTS = {"admin", "acknowledge", "webhooks", "connections:read"}
 
 schemathesis.openapi.format(
     "cursor",
@@ -45,6 +47,7 @@ def filter_case(context, case):
         and not (case.media_type == LINES and is_negative(case))  # each line is refused on its own
         and not (case.method == "DELETE" and "alice" in (case.path_parameters or {}).values())
         and is_consistent_query(case.query or {})
+        and (case.path != "/v1/keys" or is_consistent_key(case.body))
         and all(map(is_consistent_event, case.body if isinstance(case.body, list) else [case.body]))
         and (case.method != "PUT" or not isinstance(case.body, dict) or "task_name" in case.body)
     )
@@ -61,7 +64,14 @@ def is_consistent_query(query):
         or query.get("snapshot") in (True, "true") and begins
         or query.get("durable") in (True, "true") and "client_id" not in query
         or "ack" in query and query.get("durable") not in (True, "true")
+        or "ticket" in query and not FILTER.isdisjoint(query)
     )
+
+
+def is_consistent_key(key):
+    if not isinstance(key, dict) or not isinstance(key.get("allow"), list):
+        return True
+    return all(grant in GRANTS for grant in key["allow"] if isinstance(grant, str))
 
 
 def is_consistent_event(event):

@@ -131,7 +131,7 @@ fn list<T: std::str::FromStr<Err = ParseError>>(
 }
 
 fn events_per_hour(value: Value) -> Result<NonZeroU32, Invalid> {
-    let number = value.as_u64().and_then(|n| u32::try_from(n).ok());
+    let number = notification_event::whole(&value).and_then(|n| u32::try_from(n).ok());
     number
         .and_then(NonZeroU32::new)
         .ok_or_else(|| Invalid::value("an integer from 1 to 4294967295"))

@@ -179,7 +179,7 @@ pub(crate) fn integer(range: RangeInclusive<u64>) -> impl FnOnce(Value) -> Resul
 
 /// A whole number, however it is written: to JSON Schema 1.0 is an integer
 /// (2020-12, section 6.1.1), and some programs write it so.
-pub(crate) fn whole(value: &Value) -> Option<u64> {
+pub fn whole(value: &Value) -> Option<u64> {
     /// From here on not every integer is a double.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let whole = |float: &f64| float.fract() == 0.0 && (0.0..=EXACT).contains(float);

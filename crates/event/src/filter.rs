@@ -97,7 +97,7 @@ impl Filter {
 
     /// The JSON Schema of what [`Filter::to_json`] writes.
     pub fn schema() -> Value {
-        let list = |of| json!({"type": "array", "items": reference(of), "minItems": 1, "maxItems": Self::MAX});
+        let list = |of| json!({"type": "array", "items": reference(of), "maxItems": Self::MAX});
         let parts = json!({
             "topics": list("Pattern"),
             "types": list("EventType"),

@@ -45,7 +45,7 @@ pub use collapse::{Collapse, TaskPhase};
 pub use cursor::{Cursor, Epoch, Position};
 pub use draft::{Body, Draft, Expiry};
 pub use event::{EncodedEvent, Event, EventType, Head};
-pub use fields::Fields;
+pub use fields::{Fields, whole};
 pub use filter::Filter;
 pub use identifier::{ClientId, CollapseKey, EventId, EventName, GroupName, Tag, TaskId};
 pub use invalid::{FieldError, Invalid, ParseError};

@@ -54,8 +54,10 @@ pub(crate) async fn create(
 pub(crate) fn describe_create() -> Operation {
     let text = json!({"key": {"description": "The key itself, shown this once", "type": "string"}});
     let created = object(and(properties(), text), &[&REQUIRED[..], &["key"]].concat());
+    let mut body = object(wanted(), &["name", "allow"]);
+    body["dependentRequired"] = json!({"groups": ["client_id"]});
     Operation::new("createKey", "Creates a key")
-        .body("application/json", object(wanted(), &["name", "allow"]))
+        .body("application/json", body)
         .answers(StatusCode::CREATED, "The key, shown this once", created)
         .refuses(&[409, 415, 422, 503])
 }
