@@ -14,7 +14,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::denied::DeniedSlot;
+use crate::progress::Progress;
 use crate::shorten::shorten;
+use crate::tool::Call;
 use crate::toolbox::Toolbox;
 
 /// The methods that are answered.
@@ -97,7 +99,7 @@ impl ServerHandler for Handler {
 
     async fn call_tool(
         &self,
-        call: CallToolRequestParams,
+        named: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let request = context.extensions.get::<Parts>();
@@ -108,8 +110,13 @@ impl ServerHandler for Handler {
             let message = "it is not known who calls";
             return Err(ErrorData::internal_error(message, None));
         };
-        let arguments = call.arguments.unwrap_or_default();
-        let called = self.tools.call(&call.name, arguments, caller, &denied);
+        let arguments = named.arguments.unwrap_or_default();
+        let call = Call {
+            caller,
+            progress: Progress::of(&context),
+            cancelled: context.ct.clone(),
+        };
+        let called = self.tools.call(&named.name, arguments, call, &denied);
         Ok(called.await?.into())
     }
 

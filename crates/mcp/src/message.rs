@@ -126,6 +126,13 @@ impl Message {
             .as_str()
     }
 
+    /// The answer is one message, so nobody hears of progress before it.
+    pub(crate) fn forget_progress(&mut self) {
+        if let Some(Value::Object(meta)) = self.params.get_mut("_meta") {
+            meta.shift_remove("progressToken");
+        }
+    }
+
     /// The message as it was understood. The bytes that came in may hold a key
     /// twice, which not everybody reads alike.
     pub(crate) fn to_json(&self) -> Bytes {

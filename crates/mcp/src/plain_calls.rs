@@ -1,25 +1,12 @@
-use std::sync::Arc;
-
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use notification_hub::Caller;
-use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
-use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use http::{Response, StatusCode};
 use tokio_util::task::TaskTracker;
 
-use crate::body::{Body, boxed};
-use crate::denied::DeniedSlot;
+use crate::body::Body;
 use crate::handler::{self, Handler, METHODS};
-use crate::message::{Message, is_json};
+use crate::message::Message;
 use crate::refusal::Refusal;
-
-/// What `rmcp` insists on finding in `Accept`.
-const BOTH_TYPES: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
-
-/// What `rmcp` finds in `Host` if the client sent none; who may be the host
-/// was settled before.
-const SOME_HOST: HeaderValue = HeaderValue::from_static("localhost");
+use crate::stateless::{Stateless, accepted};
 
 /// Stateless calls, as curl makes them: JSON in, JSON out, no session, and no
 /// `initialize` needed. Cheap to clone.
@@ -28,30 +15,24 @@ const SOME_HOST: HeaderValue = HeaderValue::from_static("localhost");
 /// here: `rmcp` has plain text or no answer at all for many mistakes.
 #[derive(Clone)]
 pub(crate) struct PlainCalls {
-    rmcp: StreamableHttpService<Handler, NeverSessionManager>,
+    stateless: Stateless,
     running: TaskTracker,
 }
 
 impl PlainCalls {
     /// Calls that end in `handler`, each counted in `running` until its answer is made.
     pub(crate) fn new(handler: Handler, running: TaskTracker) -> Self {
-        let config = StreamableHttpServerConfig::default()
-            .with_legacy_session_mode(false)
-            .with_json_response(true)
-            .with_max_request_body_bytes(Message::MAX_BODY)
-            .disable_allowed_hosts()
-            .disable_allowed_origins();
-        let sessions = Arc::new(NeverSessionManager::default());
         Self {
-            rmcp: StreamableHttpService::new(move || Ok(handler.clone()), sessions, config),
+            stateless: Stateless::new(handler, running.clone()),
             running,
         }
     }
 
+    /// A call goes on if the client hangs up: curl may not have waited for its end.
     pub(crate) async fn answer(
         &self,
-        mut parts: Parts,
-        message: Message,
+        parts: Parts,
+        mut message: Message,
     ) -> Result<Response<Body>, Refusal> {
         if message.id.is_none() {
             return Ok(accepted());
@@ -63,50 +44,24 @@ impl PlainCalls {
         if let Some(misfit) = handler::misfit(method, &message.params) {
             return Err(Refusal::invalid_params(misfit));
         }
-        let Some(caller) = parts.extensions.get::<Caller>().cloned() else {
-            let unknown = "authentication is required";
-            return Err(Refusal::http(StatusCode::UNAUTHORIZED, unknown));
-        };
-        let denied = DeniedSlot::default();
-        parts.extensions.insert(denied.clone());
-        parts.headers.insert(header::ACCEPT, BOTH_TYPES);
-        parts.headers.entry(header::HOST).or_insert(SOME_HOST);
-        let request = Request::from_parts(parts, Full::new(message.to_json()));
-        let answer = self.rmcp.handle(request);
-        let response = self.running.track_future(answer).await.map(boxed);
-        if let Some(denied) = denied.challenge(&caller) {
-            return Err(Refusal::denied(denied));
-        }
-        match is_json(response.headers()) {
-            true => Ok(response),
-            false => Err(put_into_json(response).await),
-        }
-    }
-}
-
-/// The answer to a notification: it was taken, and there is nothing to say.
-fn accepted() -> Response<Body> {
-    let mut response = Response::new(Body::default());
-    *response.status_mut() = StatusCode::ACCEPTED;
-    response
-}
-
-/// What `rmcp` said in plain text.
-async fn put_into_json(response: Response<Body>) -> Refusal {
-    let status = match response.status() {
-        // Its word for a message it cannot read; the media type was right.
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => StatusCode::BAD_REQUEST,
-        status => status,
-    };
-    match response.into_body().collect().await {
-        Ok(body) => Refusal::http(status, String::from_utf8_lossy(&body.to_bytes())),
-        Err(error) => Refusal::http(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        message.forget_progress();
+        let answer = self.stateless.clone().answer(parts, message);
+        let answer = self.running.spawn(answer).await;
+        answer.unwrap_or_else(|error| {
+            tracing::error!(%error, "a call died");
+            let unexpected = "the call failed unexpectedly";
+            Err(Refusal::http(StatusCode::INTERNAL_SERVER_ERROR, unexpected))
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use async_trait::async_trait;
+    use http::Request;
+    use http_body_util::BodyExt;
     use notification_access::Principal;
     use notification_event::JsonObject;
     use notification_hub::{Hub, HubConfig};
@@ -114,7 +69,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::tool::{Tool, ToolError};
+    use crate::tool::{Call, Tool, ToolError};
     use crate::toolbox::{Toolbox, schema};
 
     struct Panics;
@@ -125,7 +80,7 @@ mod tests {
             rmcp::model::Tool::new("panics", "Panics.", schema(json!({"type": "object"})))
         }
 
-        async fn call(&self, _: &Caller, _: JsonObject) -> Result<Value, ToolError> {
+        async fn call(&self, _: &Call, _: JsonObject) -> Result<Value, ToolError> {
             panic!("as announced")
         }
     }

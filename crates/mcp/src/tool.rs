@@ -3,6 +3,9 @@ use notification_access::{Denied, Refused};
 use notification_event::{Invalid, JsonObject};
 use notification_hub::{AcknowledgeError, Caller, PublishError, ReadError};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::progress::Progress;
 
 /// Something clients can call by name.
 #[async_trait]
@@ -10,9 +13,21 @@ pub(crate) trait Tool: Send + Sync + 'static {
     /// Name, texts, schemas and hints, as `tools/list` shows them.
     fn descriptor(&self) -> rmcp::model::Tool;
 
-    /// Runs for `caller` with arguments that fit the input schema. The value fits
-    /// the output schema.
-    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError>;
+    /// Runs with arguments that fit the input schema. The value fits the output
+    /// schema.
+    async fn call(&self, call: &Call, arguments: JsonObject) -> Result<Value, ToolError>;
+}
+
+/// One call of a tool, whichever lane it came by.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// Who calls: everything is done in their name.
+    pub(crate) caller: Caller,
+    /// Where they hear how far it is, if they want to.
+    pub(crate) progress: Progress,
+    /// Cancelled once they no longer want the answer. A tool that takes long ends
+    /// then; what is done in a moment is done.
+    pub(crate) cancelled: CancellationToken,
 }
 
 /// Why a tool did not do what it was asked, in words for the model that asked.

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use notification_event::JsonObject;
-use notification_hub::Caller;
 use rmcp::model::{CallToolResult, ContentBlock, ErrorData};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
@@ -9,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use crate::arguments::Arguments;
 use crate::denied::DeniedSlot;
 use crate::shorten::shorten;
-use crate::tool::{Tool, ToolError};
+use crate::tool::{Call, Tool, ToolError};
 
 /// The tools by name, each with its input schema compiled once.
 pub(crate) struct Toolbox {
@@ -64,7 +63,7 @@ impl Toolbox {
         &self,
         name: &str,
         arguments: JsonObject,
-        caller: Caller,
+        call: Call,
         denied: &DeniedSlot,
     ) -> Result<CallToolResult, ErrorData> {
         let entry = self.entry(name).ok_or_else(|| self.unknown(name))?;
@@ -73,8 +72,8 @@ impl Toolbox {
             Err(invalid) => return Ok(failed(invalid.into())),
         };
         let tool = entry.tool.clone();
-        let call = async move { tool.call(&caller, arguments).await };
-        match self.running.spawn(call).await {
+        let called = async move { tool.call(&call, arguments).await };
+        match self.running.spawn(called).await {
             Ok(Ok(value)) => Ok(CallToolResult::structured(value)),
             Ok(Err(error)) => {
                 denied.fill(error.denied());

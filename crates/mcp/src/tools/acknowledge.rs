@@ -1,11 +1,11 @@
 use async_trait::async_trait;
 use notification_event::{ClientId, EventId, Fields, Invalid, JsonObject};
-use notification_hub::{Acknowledge, Caller};
+use notification_hub::Acknowledge;
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
 use crate::schemas;
-use crate::tool::{Tool, ToolError};
+use crate::tool::{Call, Tool, ToolError};
 use crate::toolbox::schema;
 
 /// The most events that the hub takes at once.
@@ -77,7 +77,7 @@ impl Tool for AcknowledgeEvents {
         )
     }
 
-    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, call: &Call, arguments: JsonObject) -> Result<Value, ToolError> {
         let mut fields = Fields::new(arguments);
         let client = fields.required("client_id", Fields::parsed);
         let events = fields.optional("event_ids", event_ids);
@@ -92,7 +92,7 @@ impl Tool for AcknowledgeEvents {
                 return Err(Invalid::field("event_ids, cursor", expected).into());
             }
         };
-        let acknowledged = caller.acknowledge(&client, what).await?;
+        let acknowledged = call.caller.acknowledge(&client, what).await?;
         let mut answer = json!({ "receipts": acknowledged.receipts });
         if let Some(cursor) = acknowledged.cursor {
             answer["cursor"] = json!(cursor);

@@ -1,10 +1,9 @@
 use async_trait::async_trait;
 use notification_event::JsonObject;
-use notification_hub::Caller;
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
-use crate::tool::{Tool, ToolError};
+use crate::tool::{Call, Tool, ToolError};
 use crate::toolbox::schema;
 
 /// Says who is listening, and how to listen.
@@ -99,14 +98,14 @@ impl Tool for ConnectionStatus {
         .with_annotations(ToolAnnotations::new().read_only(true).open_world(false))
     }
 
-    async fn call(&self, caller: &Caller, _: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, call: &Call, _: JsonObject) -> Result<Value, ToolError> {
         Ok(json!({
             "sse_enabled": true,
-            "active_connections": caller.hub().connections(),
+            "active_connections": call.caller.hub().connections(),
             "endpoint": self.endpoint,
             "stream_endpoint": self.stream_endpoint,
-            "uptime_seconds": caller.hub().uptime().as_secs(),
-            "events_published": caller.hub().events_published(),
+            "uptime_seconds": call.caller.hub().uptime().as_secs(),
+            "events_published": call.caller.hub().events_published(),
             "usage": self.usage(),
         }))
     }

@@ -1,11 +1,11 @@
 use async_trait::async_trait;
 use notification_event::{EventId, Fields, JsonObject};
-use notification_hub::{Caller, Receipt};
+use notification_hub::Receipt;
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
 use crate::schemas;
-use crate::tool::{Tool, ToolError};
+use crate::tool::{Call, Tool, ToolError};
 use crate::toolbox::schema;
 
 /// Says who has got, and who has acknowledged, one event.
@@ -69,12 +69,12 @@ impl Tool for GetReceipts {
         .with_annotations(ToolAnnotations::new().read_only(true).open_world(false))
     }
 
-    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, call: &Call, arguments: JsonObject) -> Result<Value, ToolError> {
         let mut fields = Fields::new(arguments);
         let event_id = fields.required("event_id", Fields::parsed);
         fields.finish()?;
         let event_id: EventId = event_id.expect("what is not there was refused");
-        match caller.receipts(event_id.clone()).await? {
+        match call.caller.receipts(event_id.clone()).await? {
             Some(found) => Ok(json!({
                 "event_id": event_id,
                 "require_ack": found.require_ack,

@@ -1,11 +1,10 @@
 use async_trait::async_trait;
 use notification_event::{Fields, JsonObject, TaskId};
-use notification_hub::Caller;
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
 use crate::schemas;
-use crate::tool::{Tool, ToolError};
+use crate::tool::{Call, Tool, ToolError};
 use crate::toolbox::schema;
 
 /// Says how far one job is.
@@ -38,13 +37,13 @@ impl Tool for GetTask {
         .with_annotations(ToolAnnotations::new().read_only(true).open_world(false))
     }
 
-    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, call: &Call, arguments: JsonObject) -> Result<Value, ToolError> {
         let mut fields = Fields::new(arguments);
         let task_id = fields.required("task_id", Fields::parsed);
         let client = fields.optional("client_id", Fields::parsed);
         fields.finish()?;
         let task_id: TaskId = task_id.expect("what is not there was refused");
-        match caller.task(&task_id, client).await? {
+        match call.caller.task(&task_id, client).await? {
             Some(task) => Ok(json!(task)),
             None => Err(ToolError::Unknown(format!(
                 "no task {task_id} is known: it never reported, or ended long ago, or only some \

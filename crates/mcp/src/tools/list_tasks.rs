@@ -1,11 +1,11 @@
 use async_trait::async_trait;
 use notification_event::{Fields, JsonObject, Pattern, TaskState};
-use notification_hub::{Caller, TaskFilter};
+use notification_hub::TaskFilter;
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
 use crate::schemas;
-use crate::tool::{Tool, ToolError};
+use crate::tool::{Call, Tool, ToolError};
 use crate::toolbox::schema;
 
 const DEFAULT_LIMIT: u64 = 50;
@@ -75,7 +75,7 @@ impl Tool for ListTasks {
         .with_annotations(ToolAnnotations::new().read_only(true).open_world(false))
     }
 
-    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, call: &Call, arguments: JsonObject) -> Result<Value, ToolError> {
         let limit = arguments.get("limit").and_then(Value::as_u64);
         let limit = limit.unwrap_or(DEFAULT_LIMIT) as usize;
         let mut fields = Fields::new(arguments);
@@ -86,7 +86,7 @@ impl Tool for ListTasks {
         };
         fields.optional("limit", Ok);
         fields.finish()?;
-        let page = caller.tasks(wanted, limit).await?;
+        let page = call.caller.tasks(wanted, limit).await?;
         let mut answer = json!({ "tasks": page.tasks, "more": page.has_more });
         if let Some(topics) = &page.narrowed {
             answer["narrowed_to"] = topics.iter().map(Pattern::as_str).collect();

@@ -2,13 +2,12 @@ use async_trait::async_trait;
 use notification_event::{
     ClientId, Fields, Invalid, JsonObject, Progress, Report, TaskId, TaskState, percent_json,
 };
-use notification_hub::Caller;
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
 use crate::names::Names;
 use crate::schemas;
-use crate::tool::{Tool, ToolError};
+use crate::tool::{Call, Tool, ToolError};
 use crate::toolbox::schema;
 
 const NAMES: Names = Names(&[
@@ -121,21 +120,21 @@ impl Tool for ReportProgress {
         )
     }
 
-    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, call: &Call, arguments: JsonObject) -> Result<Value, ToolError> {
         let named = first_client(&arguments);
         let named = named.filter(|client| caller.principal().may_be(client).is_ok());
         let mut fields = NAMES.to_fields(arguments);
         let task_id = fields.shift_remove("task_id").unwrap_or_default();
         let task_id: TaskId = Fields::parsed(task_id).map_err(|i: Invalid| i.within("task_id"))?;
         let report = Report::parse(fields.into()).map_err(|invalid| NAMES.refused(invalid))?;
-        let published = caller.report(task_id.clone(), report).await;
+        let published = call.caller.report(task_id.clone(), report).await;
         let published = published.map_err(|error| NAMES.unpublished(error))?;
         let mut answer = json!({
             "task_id": task_id,
             "cursor": published.cursor,
             "subscribers": published.subscribers,
         });
-        if let Some(status) = caller.hub().task(&task_id, named.as_ref()) {
+        if let Some(status) = call.caller.hub().task(&task_id, named.as_ref()) {
             let progress = status.task.progress;
             answer["state"] = progress.state.as_str().into();
             if let Some(percent) = progress.progress {

@@ -1,12 +1,11 @@
 use async_trait::async_trait;
 use notification_event::{Draft, JsonObject, Notification, NotificationType, Priority};
-use notification_hub::Caller;
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 
 use crate::names::Names;
 use crate::schemas;
-use crate::tool::{Tool, ToolError};
+use crate::tool::{Call, Tool, ToolError};
 use crate::toolbox::schema;
 
 /// The events' own `type` is what the argument `type` is a type of.
@@ -125,11 +124,11 @@ impl Tool for SendNotification {
         )
     }
 
-    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, call: &Call, arguments: JsonObject) -> Result<Value, ToolError> {
         let mut fields = NAMES.to_fields(arguments);
         fields.insert("type".to_owned(), "notification".into());
         let draft = Draft::parse(fields.into()).map_err(|invalid| NAMES.refused(invalid))?;
-        let published = caller.publish_one(draft).await;
+        let published = call.caller.publish_one(draft).await;
         let published = published.map_err(|error| NAMES.unpublished(error))?;
         Ok(json!({
             "notification_id": published.event_id,

@@ -2,13 +2,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use notification_event::{Body, Draft, JsonObject, Progress, TaskId, TaskState};
-use notification_hub::Caller;
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::tool::{Tool, ToolError};
+use crate::tool::{Call, Tool, ToolError};
 use crate::toolbox::schema;
 
 const DEFAULT_SECONDS: f64 = 10.0;
@@ -20,34 +19,39 @@ pub(crate) struct SimulateProgress {
 }
 
 impl SimulateProgress {
-    /// Tasks end early once `stop` is cancelled.
+    /// Tasks end early once `stop` is cancelled, or the call.
     pub(crate) fn new(stop: CancellationToken) -> Self {
         Self { stop }
     }
 
     /// Returns how the task ended.
-    async fn run(&self, caller: &Caller, task: &Task) -> Result<TaskState, ToolError> {
+    async fn run(&self, call: &Call, task: &Task) -> Result<TaskState, ToolError> {
         let started = Instant::now();
         let mut step = 0;
         loop {
             let due = sleep_until(started + task.until(step + 1));
+            let due = call.cancelled.run_until_cancelled(due);
             let progress = match self.stop.run_until_cancelled(due).await {
-                Some(()) => task.at(step + 1),
-                None => task.cancelled_after(step),
+                Some(Some(())) => task.at(step + 1),
+                Some(None) => task.cancelled_after(step, "whoever called gave it up"),
+                None => task.cancelled_after(step, "the server is shutting down"),
             };
-            let state = progress.state;
+            let (state, message) = (progress.state, progress.message.clone());
             let draft = Draft::from(Body::Progress(progress));
-            if let Err(reason) = caller.publish_one(draft).await {
+            if let Err(reason) = call.caller.publish_one(draft).await {
                 return Err(ToolError::Task {
                     step,
                     total_steps: task.total_steps,
                     reason,
                 });
             }
+            if state != TaskState::Cancelled {
+                step += 1;
+                call.progress.report(step, task.total_steps, message).await;
+            }
             if state != TaskState::Running {
                 return Ok(state);
             }
-            step += 1;
         }
     }
 }
@@ -92,7 +96,8 @@ impl Tool for SimulateProgress {
                 },
                 "status": {
                     "type": "string", "enum": ends,
-                    "description": "How it ended: cancelled means that the server was shut down"
+                    "description": "How it ended: cancelled means that the server was shut down, or \
+                                    the call given up"
                 }
             },
             "required": ["task_id", "task_name", "total_steps", "status"],
@@ -117,9 +122,9 @@ impl Tool for SimulateProgress {
         )
     }
 
-    async fn call(&self, caller: &Caller, arguments: JsonObject) -> Result<Value, ToolError> {
+    async fn call(&self, call: &Call, arguments: JsonObject) -> Result<Value, ToolError> {
         let task = Task::new(&arguments);
-        let status = self.run(caller, &task).await?;
+        let status = self.run(call, &task).await?;
         Ok(json!({
             "task_id": task.id,
             "task_name": task.name,
@@ -158,10 +163,10 @@ impl Task {
         Progress::step(self.id.clone(), self.name.clone(), step, self.total_steps)
     }
 
-    fn cancelled_after(&self, step: u64) -> Progress {
+    fn cancelled_after(&self, step: u64, why: &str) -> Progress {
         let total = self.total_steps;
         Progress {
-            message: format!("Cancelled after step {step} of {total}: the server is shutting down"),
+            message: format!("Cancelled after step {step} of {total}: {why}"),
             state: TaskState::Cancelled,
             ..self.at(step)
         }
