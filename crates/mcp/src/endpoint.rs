@@ -8,9 +8,9 @@ use http::{Method, Request, Response};
 use tower_service::Service;
 
 use crate::body::{Body, BoxError, boxed};
-use crate::handler::SUPPORTED_VERSIONS;
 use crate::lane::{Lane, names_version};
 use crate::message::Message;
+use crate::modern_calls::ModernCalls;
 use crate::plain_calls::PlainCalls;
 use crate::refusal::Refusal;
 
@@ -22,15 +22,22 @@ use crate::refusal::Refusal;
 #[derive(Clone)]
 pub struct Endpoint<S> {
     plain_stream: S,
-    plain_calls: PlainCalls,
+    calls: Calls,
     body_timeout: Duration,
 }
 
+/// The lanes of what is called.
+#[derive(Clone)]
+pub(crate) struct Calls {
+    pub(crate) plain: PlainCalls,
+    pub(crate) modern: ModernCalls,
+}
+
 impl<S> Endpoint<S> {
-    pub(crate) fn new(plain_stream: S, plain_calls: PlainCalls, body_timeout: Duration) -> Self {
+    pub(crate) fn new(plain_stream: S, calls: Calls, body_timeout: Duration) -> Self {
         Self {
             plain_stream,
-            plain_calls,
+            calls,
             body_timeout,
         }
     }
@@ -64,11 +71,14 @@ where
                     Box::pin(async { Ok(response.await?.map(boxed)) })
                 }
                 Lane::Session => refuse(Refusal::unknown_session()),
-                Lane::Modern { .. } => refuse(Refusal::method_not_allowed("POST")),
+                Lane::Modern => refuse(Refusal::method_not_allowed("POST")),
             },
             Method::POST => {
-                let answer = post(self.plain_calls.clone(), request, self.body_timeout);
+                let answer = post(self.calls.clone(), request, self.body_timeout);
                 Box::pin(async { Ok(answer.await.unwrap_or_else(refused)) })
+            }
+            _ if Lane::of(request.headers(), None) == Lane::Modern => {
+                refuse(Refusal::method_not_allowed("POST"))
             }
             _ => refuse(Refusal::method_not_allowed("GET, HEAD, POST")),
         }
@@ -76,7 +86,7 @@ where
 }
 
 async fn post<B>(
-    plain_calls: PlainCalls,
+    calls: Calls,
     request: Request<B>,
     body_timeout: Duration,
 ) -> Result<Response<Body>, Refusal>
@@ -87,11 +97,9 @@ where
     let message = Message::receive(&parts.headers, body, body_timeout).await?;
     let id = message.id.clone().unwrap_or_default();
     let answer = match Lane::of(&parts.headers, Some(&message)) {
-        Lane::Plain => plain_calls.answer(parts, message).await,
+        Lane::Plain => calls.plain.answer(parts, message).await,
         Lane::Session => Err(Refusal::unknown_session()),
-        Lane::Modern { version } => {
-            Err(Refusal::unsupported_version(&version, &SUPPORTED_VERSIONS))
-        }
+        Lane::Modern => calls.modern.answer(parts, message).await,
     };
     answer.map_err(|refusal| refusal.with_id(id))
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use http::request::Parts;
 use notification_hub::Caller;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorData,
-    Implementation, InitializeRequestParams, ListToolsResult, PaginatedRequestParams,
-    ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult,
+    DiscoverResult, ErrorData, Implementation, InitializeRequestParams, ListToolsResult,
+    MetaObject, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
@@ -19,7 +19,7 @@ use crate::shorten::shorten;
 use crate::tool::Call;
 use crate::toolbox::Toolbox;
 
-/// The methods that are answered.
+/// The methods that are answered, where `initialize` comes first.
 pub(crate) const METHODS: [&str; 4] = ["initialize", "ping", "tools/list", "tools/call"];
 
 /// The revisions that `initialize` agrees to. Older ones have another transport.
@@ -29,18 +29,55 @@ pub(crate) static SUPPORTED_VERSIONS: [ProtocolVersion; 3] = [
     ProtocolVersion::V_2025_11_25,
 ];
 
+/// The methods that are answered in revision 2026-07-28.
+pub(crate) const MODERN_METHODS: [&str; 3] = ["server/discover", "tools/list", "tools/call"];
+
+/// The revisions that requests may name. `server/discover` lists these and no
+/// older ones: a client that chose one of those would name it, too.
+pub(crate) static MODERN_VERSIONS: [ProtocolVersion; 1] = [ProtocolVersion::V_2026_07_28];
+
+/// How long clients may keep what is the same until the server is another, in
+/// milliseconds. It may be another after a restart, of which nobody is told.
+const TTL_MS: u64 = 5 * 60 * 1000;
+
 /// What `rmcp` calls for each request. One is cloned for each, so it is only a pointer.
 #[derive(Clone)]
 pub(crate) struct Handler {
     tools: Arc<Toolbox>,
+    /// Whether its requests are those of [`MODERN_VERSIONS`].
+    is_modern: bool,
 }
 
 impl Handler {
     pub(crate) fn new(tools: Toolbox) -> Self {
         Self {
             tools: Arc::new(tools),
+            is_modern: false,
         }
     }
+
+    /// The same, for requests that name their version.
+    pub(crate) fn modern(&self) -> Self {
+        Self {
+            is_modern: true,
+            ..self.clone()
+        }
+    }
+
+    /// Says in a result who it is from, where that is usual (revision 2026-07-28,
+    /// "Per-response protocol fields").
+    fn sign(&self, meta: &mut Option<MetaObject>) {
+        if self.is_modern {
+            let key = "io.modelcontextprotocol/serverInfo".to_owned();
+            let identity = serde_json::to_value(identity()).expect("JSON values are JSON");
+            meta.get_or_insert_default().insert(key, identity);
+        }
+    }
+}
+
+fn identity() -> Implementation {
+    Implementation::new("notification-server", env!("CARGO_PKG_VERSION"))
+        .with_title("Real-time Notification Server")
 }
 
 /// Why `params` do not fit `method`, if they do not. `rmcp` would take such a
@@ -64,10 +101,8 @@ fn unreadable<'a, P: Deserialize<'a>>(params: &'a Value) -> Option<String> {
 
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
-        let identity = Implementation::new("notification-server", env!("CARGO_PKG_VERSION"))
-            .with_title("Real-time Notification Server");
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(identity)
+            .with_server_info(identity())
             .with_instructions(
                 "Publishes notifications and task progress to everyone who is connected. \
                  Tell people something with send_notification, and how far a long job is with \
@@ -77,7 +112,18 @@ impl ServerHandler for Handler {
     }
 
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
-        Cow::Borrowed(&SUPPORTED_VERSIONS)
+        match self.is_modern {
+            true => Cow::Borrowed(&MODERN_VERSIONS),
+            false => Cow::Borrowed(&SUPPORTED_VERSIONS),
+        }
+    }
+
+    async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let versions = self.supported_protocol_versions().into_owned();
+        let result = DiscoverResult::from_server_info(versions, self.get_info());
+        Ok(result
+            .with_ttl_ms(TTL_MS)
+            .with_cache_scope(CacheScope::Public))
     }
 
     async fn list_tools(
@@ -90,7 +136,15 @@ impl ServerHandler for Handler {
             let message = format!("cursor: expected none, as the list has one page, got {cursor}");
             return Err(ErrorData::invalid_params(message, None));
         }
-        Ok(ListToolsResult::with_all_items(self.tools.descriptors()))
+        let mut result = ListToolsResult::with_all_items(self.tools.descriptors());
+        if self.is_modern {
+            // Everybody is shown the same tools; who may use them is asked later.
+            result = result
+                .with_ttl_ms(TTL_MS)
+                .with_cache_scope(CacheScope::Public);
+        }
+        self.sign(&mut result.meta);
+        Ok(result)
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -117,7 +171,9 @@ impl ServerHandler for Handler {
             cancelled: context.ct.clone(),
         };
         let called = self.tools.call(&named.name, arguments, call, &denied);
-        Ok(called.await?.into())
+        let mut result = called.await?;
+        self.sign(&mut result.meta);
+        Ok(result.into())
     }
 
     /// `rmcp` hands over what it could not read as a request it knows. The

@@ -4,11 +4,15 @@
 //!   what their calls have started.
 //! - [`Endpoint`] is the service on `/mcp`. It tells the lanes apart
 //!   (`lane.rs`): streams go to the service it was given for them, calls are
-//!   answered here (`plain_calls.rs`).
+//!   answered here (`plain_calls.rs`, and `modern_calls.rs` for revision
+//!   2026-07-28; both by `stateless.rs`, which is `rmcp` without sessions).
 //! - A message (`message.rs`) is one JSON-RPC message, checked before `rmcp`
-//!   sees it; a refusal (`refusal.rs`) is a JSON-RPC error with its HTTP status.
+//!   sees it; `metadata.rs` checks what a modern one says of itself, and that its
+//!   headers say the same. A refusal (`refusal.rs`) is a JSON-RPC error with its
+//!   HTTP status. Answers are JSON or a stream (`stream.rs`).
 //! - A tool (`tool.rs`) has a schema, against which its arguments are checked
-//!   (`arguments.rs`), and runs on a task of its own (`toolbox.rs`). Each is a
+//!   (`arguments.rs`), and runs on a task of its own (`toolbox.rs`), from where it
+//!   can say how far it is (`progress.rs`). Each is a
 //!   file in `tools/`; what their schemas share is in `schemas.rs`, and where
 //!   an argument has another name than the event's field, `names.rs` translates.
 //!
@@ -27,6 +31,8 @@ mod handler;
 mod lane;
 mod mcp;
 mod message;
+mod metadata;
+mod modern_calls;
 mod names;
 mod plain_calls;
 mod progress;

@@ -4,7 +4,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Endpoint;
+use crate::endpoint::Calls;
 use crate::handler::Handler;
+use crate::modern_calls::ModernCalls;
 use crate::plain_calls::PlainCalls;
 use crate::toolbox::Toolbox;
 use crate::tools::{
@@ -24,7 +26,7 @@ pub struct McpConfig {
 /// The server as MCP clients see it. Cheap to clone.
 #[derive(Clone)]
 pub struct Mcp {
-    plain_calls: PlainCalls,
+    calls: Calls,
     body_timeout: Duration,
     /// Long-running tools end early.
     stop: CancellationToken,
@@ -47,8 +49,12 @@ impl Mcp {
             .with(GetTask)
             .with(AcknowledgeEvents)
             .with(GetReceipts);
+        let handler = Handler::new(tools);
         Self {
-            plain_calls: PlainCalls::new(Handler::new(tools), running.clone()),
+            calls: Calls {
+                modern: ModernCalls::new(&handler, running.clone()),
+                plain: PlainCalls::new(handler, running.clone()),
+            },
             body_timeout: config.body_timeout,
             stop,
             running,
@@ -57,7 +63,7 @@ impl Mcp {
 
     /// The service on `/mcp`, of which `plain_stream` serves the event streams.
     pub fn endpoint<S>(&self, plain_stream: S) -> Endpoint<S> {
-        Endpoint::new(plain_stream, self.plain_calls.clone(), self.body_timeout)
+        Endpoint::new(plain_stream, self.calls.clone(), self.body_timeout)
     }
 
     /// Stops: long-running tools publish that they were cancelled, and end.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::BoxError;
+use crate::metadata::META_VERSION;
 use crate::refusal::Refusal;
 
 /// One JSON-RPC message of a client, of which the frame has been checked: a
@@ -121,9 +122,12 @@ impl Message {
     /// The version that the message says it is written in (revision
     /// 2026-07-28, "Protocol Version Negotiation").
     pub(crate) fn protocol_version(&self) -> Option<&str> {
-        let meta = self.params.get("_meta")?;
-        meta.get("io.modelcontextprotocol/protocolVersion")?
-            .as_str()
+        self.meta(META_VERSION)?.as_str()
+    }
+
+    /// What the message says of itself under this key.
+    pub(crate) fn meta(&self, key: &str) -> Option<&Value> {
+        self.params.get("_meta")?.get(key)
     }
 
     /// The answer is one message, so nobody hears of progress before it.

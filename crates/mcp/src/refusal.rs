@@ -54,7 +54,8 @@ impl Refusal {
         Self::http(StatusCode::BAD_REQUEST, message)
     }
 
-    /// No such method here. It is an answer, so HTTP says 200.
+    /// No such method here. It is an answer, so HTTP says 200 (before revision
+    /// 2026-07-28).
     pub(crate) fn unknown_method(method: &str, known: &[&str]) -> Self {
         let known = known.join(", ");
         let message = format!("unknown method `{}`; known are {known}", shorten(method));
@@ -77,18 +78,33 @@ impl Refusal {
         )
     }
 
-    /// The request is in a version that knows no `initialize`. The code is
-    /// deliberately not -32022 (unsupported protocol version): that identifies
-    /// a server of such versions, with which a client does not fall back to
-    /// `initialize` (revision 2026-07-28, "Backward Compatibility with
-    /// Initialization-Based Versions").
+    /// The request names a version that requests cannot name here. `supported` are
+    /// those that they can; those that begin with `initialize` are not among them
+    /// (revision 2026-07-28, "Protocol Version Negotiation").
     pub(crate) fn unsupported_version(requested: &str, supported: &[ProtocolVersion]) -> Self {
         let supported: Vec<_> = supported.iter().map(ProtocolVersion::as_str).collect();
         let requested = shorten(requested);
-        let message = format!("unsupported protocol version {requested}; begin with initialize");
+        let message = format!(
+            "unsupported protocol version {requested}: supported are {}, and older ones that \
+             begin with initialize",
+            supported.join(", ")
+        );
         let data = json!({ "supported": supported, "requested": requested });
-        let error = ErrorData::invalid_request(message, Some(data));
+        let code = ErrorCode::UNSUPPORTED_PROTOCOL_VERSION;
+        let error = ErrorData::new(code, message, Some(data));
         Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// The headers say something else than the request, or not what they have to
+    /// (revision 2026-07-28, "Server Validation").
+    pub(crate) fn header_mismatch(message: impl Into<String>) -> Self {
+        let error = ErrorData::new(ErrorCode::HEADER_MISMATCH, message.into(), None);
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// The request lacks metadata that every request has to have.
+    pub(crate) fn malformed(message: impl Into<String>) -> Self {
+        Self::invalid_params(message).with_status(StatusCode::BAD_REQUEST)
     }
 
     /// The HTTP method has no meaning here.
@@ -119,6 +135,11 @@ impl Refusal {
             error: Box::new(error),
             denied: None,
         }
+    }
+
+    /// Travels under another status.
+    pub(crate) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
     }
 
     /// Answers to the request `id`; without it the id is `null`.

@@ -1,0 +1,67 @@
+use http::request::Parts;
+use http::{Response, StatusCode};
+use tokio_util::task::TaskTracker;
+
+use crate::body::Body;
+use crate::handler::{self, Handler, MODERN_METHODS, MODERN_VERSIONS};
+use crate::message::Message;
+use crate::metadata;
+use crate::refusal::Refusal;
+use crate::stateless::{Stateless, accepted};
+use crate::stream::{self, Accepted};
+
+/// Requests of revision 2026-07-28: each says all that is to be known of it, and
+/// has an answer of its own, in JSON or as a stream of what is to be said before
+/// the answer. Cheap to clone.
+///
+/// As in [`PlainCalls`](crate::plain_calls::PlainCalls), what `rmcp` would not
+/// read as it is meant is answered here.
+#[derive(Clone)]
+pub(crate) struct ModernCalls {
+    stateless: Stateless,
+}
+
+impl ModernCalls {
+    /// Requests that end in `handler`, each counted in `running` until its answer
+    /// is made, or has begun if it is a stream.
+    pub(crate) fn new(handler: &Handler, running: TaskTracker) -> Self {
+        Self {
+            stateless: Stateless::new(handler.modern(), running),
+        }
+    }
+
+    /// A request is cancelled when the client hangs up (revision 2026-07-28,
+    /// Streamable HTTP, "Cancellation").
+    pub(crate) async fn answer(
+        &self,
+        parts: Parts,
+        mut message: Message,
+    ) -> Result<Response<Body>, Refusal> {
+        let Some(id) = message.id.clone() else {
+            return Ok(accepted());
+        };
+        metadata::agree(&parts.headers, &message, &MODERN_VERSIONS)?;
+        let method = message.method.as_str();
+        if !MODERN_METHODS.contains(&method) {
+            let unknown = Refusal::unknown_method(method, &MODERN_METHODS);
+            return Err(unknown.with_status(StatusCode::NOT_FOUND));
+        }
+        metadata::complete(&message)?;
+        if let Some(misfit) = handler::misfit(method, &message.params) {
+            return Err(Refusal::invalid_params(misfit));
+        }
+        let accepted = Accepted::of(&parts.headers);
+        if !accepted.stream {
+            message.forget_progress();
+        }
+        let answer = self.stateless.clone().answer(parts, message);
+        match accepted {
+            Accepted { stream: true, json } => stream::before_it_is_late(answer, json, id).await,
+            Accepted { json: true, .. } => answer.await,
+            _ => Err(Refusal::http(
+                StatusCode::NOT_ACCEPTABLE,
+                "Accept must have application/json, text/event-stream or both",
+            )),
+        }
+    }
+}
