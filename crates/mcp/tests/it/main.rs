@@ -3,6 +3,7 @@
 mod calls;
 mod harness;
 mod lanes;
+mod modern;
 mod receipts;
 mod send;
 mod shutdown;
