@@ -39,6 +39,8 @@ impl Stateless {
         let config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
             .with_json_response(true)
+            // Streams have comments of our own, also before `rmcp` has a stream.
+            .with_sse_keep_alive(None)
             .with_max_request_body_bytes(Message::MAX_BODY)
             .disable_allowed_hosts()
             .disable_allowed_origins();

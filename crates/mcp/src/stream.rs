@@ -7,13 +7,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
-use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Interval, interval, timeout};
 
 use crate::body::{Body, BoxError, boxed};
 use crate::refusal::Refusal;
 
 /// How long nothing is said before a comment is, for the sake of what is between
-/// client and server and closes silent connections; `rmcp` has the same.
+/// client and server and closes silent connections.
 const SILENCE: Duration = Duration::from_secs(15);
 
 const JSON: &str = "application/json";
@@ -71,7 +71,7 @@ pub(crate) fn is_stream(headers: &HeaderMap) -> bool {
 
 /// The answer to the request `id`, for a client that takes a stream. It is JSON if
 /// that is taken, too, and nothing has to be said before it. If it lets itself be
-/// waited for, a stream is opened on which comments are said until it is there.
+/// waited for, a stream is opened before it is there.
 ///
 /// Dropping it, or the body that it gives, drops `answer`.
 pub(crate) async fn before_it_is_late(
@@ -80,35 +80,28 @@ pub(crate) async fn before_it_is_late(
     id: Value,
 ) -> Result<Response<Body>, Refusal> {
     let mut answer = Box::pin(answer);
-    match timeout(SILENCE, answer.as_mut()).await {
-        Ok(Ok(response)) if json || is_stream(response.headers()) => Ok(response),
-        Ok(Ok(response)) => match response.status() {
-            StatusCode::OK => Ok(opened(on_stream(response).await)),
-            _ => Ok(response),
-        },
-        Ok(Err(refusal)) => Err(refusal),
-        Err(_) => {
-            let answer = async move {
-                match answer.await {
-                    Ok(response) => on_stream(response).await,
-                    Err(refusal) => {
-                        let refused = refusal.with_id(id).into_response::<Full<Bytes>>();
-                        on_stream(refused.map(boxed)).await
-                    }
-                }
+    let Ok(response) = timeout(SILENCE, answer.as_mut()).await else {
+        let late = async move {
+            let refused = |refusal: Refusal| {
+                let refused = refusal.with_id(id).into_response::<Full<Bytes>>();
+                refused.map(boxed)
             };
-            let mut comments = interval_at(tokio::time::Instant::now(), SILENCE);
-            comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            Ok(opened(boxed(Late::Awaited {
-                answer: Box::pin(answer),
-                comments,
-            })))
+            on_stream(answer.await.unwrap_or_else(refused)).await
+        };
+        return Ok(opened(Kept::silent_since_long(Part::Late(Box::pin(late)))));
+    };
+    let response = response?;
+    match response.status() {
+        StatusCode::OK if is_stream(response.headers()) || !json => {
+            let body = on_stream(response).await;
+            Ok(opened(Kept::new(Part::There(body))))
         }
+        _ => Ok(response),
     }
 }
 
-fn opened(body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
+fn opened(body: Kept) -> Response<Body> {
+    let mut response = Response::new(boxed(body));
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, STREAM),
@@ -137,16 +130,44 @@ async fn on_stream(response: Response<Body>) -> Body {
     }
 }
 
-/// The body of a stream that was opened before its answer was there.
-enum Late {
-    Awaited {
-        answer: Pin<Box<dyn Future<Output = Body> + Send>>,
-        comments: Interval,
-    },
+/// The body of a stream on which a comment is said when nothing else is.
+struct Kept {
+    part: Part,
+    comments: Interval,
+}
+
+enum Part {
+    /// The stream was opened before there was something to say.
+    Late(Pin<Box<dyn Future<Output = Body> + Send>>),
     There(Body),
 }
 
-impl http_body::Body for Late {
+impl Kept {
+    fn new(part: Part) -> Self {
+        let mut comments = interval(SILENCE);
+        comments.reset();
+        Self { part, comments }
+    }
+
+    /// The first comment is due.
+    fn silent_since_long(part: Part) -> Self {
+        let comments = interval(SILENCE);
+        Self { part, comments }
+    }
+}
+
+impl Part {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        loop {
+            match self {
+                Self::Late(body) => *self = Self::There(ready!(body.as_mut().poll(cx))),
+                Self::There(body) => return http_body::Body::poll_frame(Pin::new(body), cx),
+            }
+        }
+    }
+}
+
+impl http_body::Body for Kept {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -154,18 +175,16 @@ impl http_body::Body for Late {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Self::Awaited { answer, comments } = &mut *self {
-            let Poll::Ready(answer) = answer.as_mut().poll(cx) else {
-                ready!(comments.poll_tick(cx));
-                let comment = Bytes::from_static(b":\n\n");
-                return Poll::Ready(Some(Ok(Frame::data(comment))));
-            };
-            *self = Self::There(answer);
+        let said = self.part.poll_frame(cx);
+        if said.is_ready() {
+            self.comments.reset();
+            return said;
         }
-        match &mut *self {
-            Self::There(body) => Pin::new(body).poll_frame(cx),
-            Self::Awaited { .. } => unreachable!("it is there by now"),
-        }
+        ready!(self.comments.poll_tick(cx));
+        // The next one is due after as long a silence, however late this was.
+        self.comments.reset();
+        let comment = Bytes::from_static(b":\n\n");
+        Poll::Ready(Some(Ok(Frame::data(comment))))
     }
 }
 
@@ -233,6 +252,47 @@ mod tests {
         assert_eq!(response.headers()["x-accel-buffering"], "no");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, ":\n\n:\n\ndata: {\"id\":1}\n\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_puts_the_comment_off() {
+        let (said, heard) = tokio::sync::mpsc::channel::<()>(1);
+        let words = ["a", "b"].map(Bytes::from).into_iter();
+        let body = StreamBody { words, heard };
+        let mut response = Response::new(boxed(body));
+        let stream = HeaderValue::from_static(STREAM);
+        response.headers_mut().insert(header::CONTENT_TYPE, stream);
+        let answer = async { Ok(response) };
+        let response = before_it_is_late(answer, true, Value::Null).await.unwrap();
+        let collected = tokio::spawn(response.into_body().collect());
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            said.send(()).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        drop(said);
+        let body = collected.await.unwrap().unwrap().to_bytes();
+        assert_eq!(body, "ab:\n\n");
+    }
+
+    /// Says the next of its words whenever it is told to.
+    struct StreamBody<W> {
+        words: W,
+        heard: tokio::sync::mpsc::Receiver<()>,
+    }
+
+    impl<W: Iterator<Item = Bytes> + Unpin> http_body::Body for StreamBody<W> {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            let told = ready!(self.heard.poll_recv(cx));
+            let word = told.and_then(|()| self.words.next());
+            Poll::Ready(word.map(|word| Ok(Frame::data(word))))
+        }
     }
 
     #[tokio::test(start_paused = true)]
