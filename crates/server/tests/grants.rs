@@ -1,11 +1,14 @@
 //! One table of who may do what, held against every door: HTTP, streams, tickets
-//! and MCP calls, with a key and with the cookie of a session.
+//! and MCP calls in each of their lanes, with a key and with the cookie of a session.
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "common/modern.rs"]
+mod modern;
 #[path = "common/secured.rs"]
 mod secured;
 
+use modern::Modern;
 use notification_testkit::Response;
 use secured::{Credential, Secured};
 use serde_json::{Value, json};
@@ -247,11 +250,54 @@ impl World {
 
     /// Does it through every door that there is for it.
     fn attempt(&self, by: &Credential, deed: Deed) -> Vec<(&'static str, Outcome)> {
+        let mut outcomes = self.by_http(by, deed);
+        for (tool, arguments) in self.calls(deed) {
+            let plain = self.secured.call(by, tool, &arguments);
+            outcomes.push((tool, result(&plain)));
+            let modern = Modern::call(tool, &arguments);
+            let (headers, body) = (modern.headers(), modern.body.to_string());
+            let modern = self.secured.send(by, "POST", "/mcp", &headers, &body);
+            let modern = modern.json()["result"].clone();
+            outcomes.push(("a request of 2026-07-28", result(&modern)));
+        }
+        outcomes
+    }
+
+    /// The calls of tools that do it.
+    fn calls(&self, deed: Deed) -> Vec<(&'static str, Value)> {
+        match deed {
+            Publish(topic) => {
+                vec![("send_notification", json!({"message": "m", "topic": topic}))]
+            }
+            Report(topic) => {
+                let report = json!({"task_id": task_on(topic), "message": "m"});
+                vec![("report_progress", report)]
+            }
+            SeeTask(topic) => vec![
+                ("get_task", json!({"task_id": task_on(topic)})),
+                ("list_tasks", json!({"topic": topic})),
+            ],
+            AcknowledgeAs(client) => {
+                let cursor = self.newest();
+                let acknowledged = json!({"client_id": client, "cursor": cursor});
+                vec![("acknowledge", acknowledged)]
+            }
+            Read(_) | Be(_) | SeeConnections | Administrate => vec![],
+        }
+    }
+
+    fn newest(&self) -> Value {
+        let page = self
+            .secured
+            .ask(&Secured::admin(), "GET", "/v1/events", None);
+        page.json()["cursor"].clone()
+    }
+
+    fn by_http(&self, by: &Credential, deed: Deed) -> Vec<(&'static str, Outcome)> {
         let secured = &self.secured;
         let ask = |method: &str, path: &str, body: Option<&Value>| {
             outcome(&secured.ask(by, method, path, body))
         };
-        let call = |tool: &str, arguments: Value| result(&secured.call(by, tool, &arguments));
         match deed {
             Publish(topic) => {
                 let event = json!({"type": "notification", "message": "m", "topic": topic});
@@ -274,10 +320,6 @@ impl World {
                         "POST /v1/topics",
                         ask("POST", &format!("/v1/topics/{topic}"), Some(&json!("m"))),
                     ),
-                    (
-                        "send_notification",
-                        call("send_notification", json!({"message": "m", "topic": topic})),
-                    ),
                 ]
             }
             Report(topic) => {
@@ -291,10 +333,6 @@ impl World {
                         ask("PUT", &format!("/v1/tasks/{task}"), Some(&report)),
                     ),
                     ("POST /v1/events", ask("POST", "/v1/events", Some(&event))),
-                    (
-                        "report_progress",
-                        call("report_progress", json!({"task_id": task, "message": "m"})),
-                    ),
                 ]
             }
             Read(topic) => {
@@ -323,8 +361,6 @@ impl World {
                         "GET /v1/tasks",
                         ask("GET", &format!("/v1/tasks?topic={topic}"), None),
                     ),
-                    ("get_task", call("get_task", json!({"task_id": task}))),
-                    ("list_tasks", call("list_tasks", json!({"topic": topic}))),
                 ]
             }
             Be(client) => {
@@ -345,24 +381,12 @@ impl World {
                 ]
             }
             AcknowledgeAs(client) => {
-                let cursor = secured
-                    .ask(&Secured::admin(), "GET", "/v1/events", None)
-                    .json()["cursor"]
-                    .clone();
+                let cursor = self.newest();
                 let path = format!("/v1/clients/{client}/acks");
-                vec![
-                    (
-                        "POST acks",
-                        ask("POST", &path, Some(&json!({"cursor": cursor}))),
-                    ),
-                    (
-                        "acknowledge",
-                        call(
-                            "acknowledge",
-                            json!({"client_id": client, "cursor": cursor}),
-                        ),
-                    ),
-                ]
+                vec![(
+                    "POST acks",
+                    ask("POST", &path, Some(&json!({"cursor": cursor}))),
+                )]
             }
             SeeConnections => ["/v1/connections", "/v1/clients", "/v1/groups", "/metrics"]
                 .map(|path| (path, ask("GET", path, None)))

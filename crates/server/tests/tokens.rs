@@ -3,6 +3,8 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "common/modern.rs"]
+mod modern;
 #[path = "common/secured.rs"]
 mod secured;
 
@@ -20,6 +22,7 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use common::notification;
+use modern::Modern;
 use notification_testkit::{Response, eventually, signal};
 use secured::{Credential, Secured};
 use serde_json::{Value, json};
@@ -393,18 +396,35 @@ fn a_call_with_a_token_that_lacks_a_grant_is_challenged() {
     let issuer = Issuer::with_secret();
     let secured = issuer.server("");
     let token = issuer.token(&json!({"scope": "subscribe:dev"}));
-    let call = json!({"jsonrpc": "2.0", "id": "7", "method": "tools/call", "params": {
-        "name": "send_notification", "arguments": {"message": "m", "topic": "ops/db"}}});
-    let answer = secured.ask(&token, "POST", "/mcp", Some(&call));
-    assert_eq!(answer.status, 403, "{answer:?}");
-    let challenge = answer.header("www-authenticate").unwrap();
-    let wanted = r#"error="insufficient_scope", scope="publish:** subscribe:dev""#;
-    assert!(challenge.contains(wanted), "{challenge}");
-    let message = answer.json();
-    assert_eq!(
-        (&message["id"], &message["error"]["code"]),
-        (&json!("7"), &json!(-32024))
-    );
+    let notification = json!({"message": "m", "topic": "ops/db"});
+    let call = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {
+        "name": "send_notification", "arguments": notification}});
+    let modern = |accept: &str| {
+        let call = Modern::call("send_notification", &notification).with_progress();
+        let call = call.with_header("Accept", accept);
+        secured.send(
+            &token,
+            "POST",
+            "/mcp",
+            &call.headers(),
+            &call.body.to_string(),
+        )
+    };
+    for answer in [
+        secured.ask(&token, "POST", "/mcp", Some(&call)),
+        modern("application/json, text/event-stream"),
+        modern("text/event-stream"),
+    ] {
+        assert_eq!(answer.status, 403, "{answer:?}");
+        let challenge = answer.header("www-authenticate").unwrap();
+        let wanted = r#"error="insufficient_scope", scope="publish:** subscribe:dev""#;
+        assert!(challenge.contains(wanted), "{challenge}");
+        let message = answer.json();
+        assert_eq!(
+            (&message["id"], &message["error"]["code"]),
+            (&json!(7), &json!(-32024))
+        );
+    }
     for topic in ["ops/db", "dev"] {
         let refused = secured.ask(&token, "POST", "/v1/events", Some(&on(topic)));
         assert_eq!(refused.status, 403, "{refused:?}");
