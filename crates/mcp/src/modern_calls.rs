@@ -8,7 +8,7 @@ use crate::message::Message;
 use crate::metadata;
 use crate::refusal::Refusal;
 use crate::stateless::{Stateless, accepted};
-use crate::stream::{self, Accepted};
+use crate::stream::{self, Accepted, STREAM, is_stream};
 
 /// Requests of revision 2026-07-28: each says all that is to be known of it, and
 /// has an answer of its own, in JSON or as a stream of what is to be said before
@@ -57,11 +57,18 @@ impl ModernCalls {
         let answer = self.stateless.clone().answer(parts, message);
         match accepted {
             Accepted { stream: true, json } => stream::before_it_is_late(answer, json, id).await,
-            Accepted { json: true, .. } => answer.await,
-            _ => Err(Refusal::http(
-                StatusCode::NOT_ACCEPTABLE,
-                "Accept must have application/json, text/event-stream or both",
+            Accepted { json: true, .. } => match answer.await? {
+                response if is_stream(response.headers()) => Err(not_acceptable(STREAM)),
+                response => Ok(response),
+            },
+            _ => Err(not_acceptable(
+                "application/json, text/event-stream or both",
             )),
         }
     }
+}
+
+fn not_acceptable(needed: &str) -> Refusal {
+    let message = format!("Accept must have {needed}");
+    Refusal::http(StatusCode::NOT_ACCEPTABLE, message)
 }

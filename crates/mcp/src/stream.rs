@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 const SILENCE: Duration = Duration::from_secs(15);
 
 const JSON: &str = "application/json";
-const STREAM: &str = "text/event-stream";
+pub(crate) const STREAM: &str = "text/event-stream";
 
 /// Which kinds of answer a client takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use notification_access::Principal;
 use notification_event::Filter;
 use notification_hub::{Hub, HubConfig, PageRequest, Start, Subscribe, Subscription};
 use notification_log::MemoryLog;
-use notification_mcp::{Mcp, McpConfig};
+use notification_mcp::{Body, Mcp, McpConfig};
 use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
 
@@ -41,7 +41,17 @@ impl Server {
         Self { hub, mcp }
     }
 
-    pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let (parts, body) = self.begin(request).await.into_parts();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await.unwrap().to_bytes(),
+        }
+    }
+
+    /// Sends a request. The body of its answer has not been read.
+    pub(crate) async fn begin(&self, mut request: Request<Full<Bytes>>) -> Response<Body> {
         let local = self.hub.caller(Arc::new(Principal::local()), None);
         request.extensions_mut().insert(local);
         let plain_stream = service_fn(async |_: Request<Full<Bytes>>| {
@@ -49,12 +59,7 @@ impl Server {
         });
         let endpoint = self.mcp.endpoint(plain_stream);
         let Ok(response) = endpoint.oneshot(request).await;
-        let (parts, body) = response.into_parts();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: body.collect().await.unwrap().to_bytes(),
-        }
+        response
     }
 
     /// A request as curl sends it, with more headers.
@@ -64,6 +69,15 @@ impl Server {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Answer {
+        self.send(Self::as_curl(method, headers, body)).await
+    }
+
+    /// That request.
+    pub(crate) fn as_curl(
+        method: Method,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body.into()));
         *request.method_mut() = method;
         *request.uri_mut() = "/mcp".parse().unwrap();
@@ -73,7 +87,7 @@ impl Server {
             let name: header::HeaderName = name.parse().unwrap();
             request.headers_mut().insert(name, value.parse().unwrap());
         }
-        self.send(request).await
+        request
     }
 
     pub(crate) async fn post(&self, message: Value) -> Answer {

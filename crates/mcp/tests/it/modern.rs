@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Server};
@@ -56,10 +58,13 @@ impl Modern {
         self.with("/params/_meta/progressToken", token)
     }
 
-    async fn to(self, server: &Server) -> Answer {
+    fn request(&self) -> Request<Full<Bytes>> {
         let headers: Vec<_> = self.headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
-        let body = self.message.to_string();
-        server.request(Method::POST, &headers, body).await
+        Server::as_curl(Method::POST, &headers, self.message.to_string())
+    }
+
+    async fn to(self, server: &Server) -> Answer {
+        server.send(self.request()).await
     }
 }
 
@@ -322,6 +327,32 @@ async fn who_hangs_up_cancels() {
     let events = server.events().await;
     assert_eq!(events.len(), 9 + 10);
     assert_eq!(events.last().unwrap()["state"], "completed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_holds_nobody_up() {
+    let server = Server::start().await;
+    let arguments = json!({"task_name": "t", "duration_seconds": 40, "step_count": 20});
+    let call = Modern::call("simulate_progress", arguments).progress(json!("t"));
+    let answer = server.begin(call.request()).await;
+    tokio::time::sleep(Duration::from_secs(41)).await;
+    let events = server.events().await;
+    assert_eq!(
+        (events.len(), &events[19]["state"]),
+        (20, &json!("completed"))
+    );
+    // What was on its way comes in order, and then the answer.
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let body = std::str::from_utf8(&body).unwrap();
+    let said = body.lines().filter_map(|line| line.strip_prefix("data: "));
+    let mut said: Vec<Value> = said
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect();
+    assert_eq!(said.pop().unwrap()["id"], 7);
+    assert!(said.len() < 20);
+    for (step, said) in (1..).zip(said) {
+        assert_eq!(said["params"]["progress"], f64::from(step));
+    }
 }
 
 #[tokio::test(start_paused = true)]
