@@ -56,8 +56,8 @@ pub mod fuzz {
     use bytes::Bytes;
     use serde_json::Value;
 
-    use crate::handler;
     use crate::message::Message;
+    use crate::{handler, metadata};
 
     /// Panics if the reader of messages panics, or takes one that it does not
     /// take for the same when it has been written, or refuses it with something
@@ -68,6 +68,7 @@ pub mod fuzz {
                 let again = Message::read(&message.to_json()).expect("what is written is taken");
                 assert_eq!(again, message);
                 let _ = handler::misfit(&message.method, &message.params);
+                let _ = metadata::complete(&message);
             }
             Err(refusal) => {
                 let body = refusal.into_response::<Bytes>().into_body();
