@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use notification_event::{Position, Status};
-use notification_hub::{Delivery, End, Frame, Subscription};
+use notification_hub::{Delivery, End, Frame, Subscription, Wording};
 
 use crate::http::Http;
 
@@ -11,6 +11,8 @@ use crate::http::Http;
 pub(crate) struct Speech {
     /// The cursor that the client was told last.
     told: Option<Position>,
+    /// How it says it, if not the plain way.
+    wording: Option<&'static dyn Wording>,
 }
 
 /// What is to be sent.
@@ -25,6 +27,19 @@ pub(crate) enum Said {
 }
 
 impl Speech {
+    /// One that says everything so.
+    pub(crate) fn in_words_of(wording: Option<&'static dyn Wording>) -> Self {
+        Self {
+            told: None,
+            wording,
+        }
+    }
+
+    /// How it says events, if not the plain way.
+    pub(crate) fn wording(&self) -> Option<&'static dyn Wording> {
+        self.wording
+    }
+
     /// What comes first.
     pub(crate) fn open(&mut self, subscription: &Subscription, http: &Http) -> Bytes {
         let (min, max) = http.config.stream.retry;
@@ -34,7 +49,7 @@ impl Speech {
             client_count: http.hub.connections(),
             narrowed_to: subscription.narrowed().map(<[_]>::to_vec),
         };
-        let mut opening = format!("retry: {retry}\n{}", sse(&connected));
+        let mut opening = format!("retry: {retry}\n{}", self.sse(&connected));
         if !subscription.is_before_cursor() {
             // Even if nothing is published before the connection breaks, the
             // client then knows where it was.
@@ -49,36 +64,50 @@ impl Speech {
                 if let Some(last) = frames.last() {
                     self.told(last.position);
                 }
-                return Said::Events(frames);
+                match self.wording {
+                    None => return Said::Events(frames),
+                    Some(wording) => worded(wording, &frames),
+                }
             }
-            Delivery::Snapshot(frames) => join(frames.iter().map(|f| f.sse_without_id())),
+            Delivery::Snapshot(frames) => match self.wording {
+                None => join(frames.iter().map(|f| f.sse_without_id())),
+                Some(wording) => frames
+                    .iter()
+                    .fold(BytesMut::new(), |mut text, frame| {
+                        say_event(wording, frame, &mut text);
+                        text
+                    })
+                    .freeze(),
+            },
+            Delivery::Asides(texts) => join(texts.iter().map(|text| &**text)),
             Delivery::SnapshotComplete(events) => {
-                let complete = sse(&Status::SnapshotComplete { events });
+                let complete = self.sse(&Status::SnapshotComplete { events });
                 (complete + &self.tell_cursor(subscription)).into()
             }
             Delivery::Gap { cursor, reason } => {
-                let mut gap = sse(&Status::Gap { cursor, reason });
+                let mut gap = self.sse(&Status::Gap { cursor, reason });
                 if !subscription.is_before_cursor() {
                     gap += &self.tell_cursor(subscription);
                 }
                 gap.into()
             }
-            Delivery::Conflated(events) => sse(&Status::Conflated { events }).into(),
+            Delivery::Conflated(events) => self.sse(&Status::Conflated { events }).into(),
             Delivery::Paused(max_unacknowledged) => {
-                sse(&Status::Paused { max_unacknowledged }).into()
+                self.sse(&Status::Paused { max_unacknowledged }).into()
             }
             Delivery::CredentialExpiring(expires_at) => {
-                sse(&Status::CredentialExpiring { expires_at }).into()
+                self.sse(&Status::CredentialExpiring { expires_at }).into()
             }
             Delivery::Ended(End::Administrator) => {
-                return end("this connection was closed by an administrator");
+                return self.end("this connection was closed by an administrator");
             }
             Delivery::Ended(End::Unauthorized(lapsed)) => {
                 let reason = lapsed.to_string();
-                return Said::End(sse(&Status::Unauthorized { reason }).into());
+                return Said::End(self.sse(&Status::Unauthorized { reason }).into());
             }
-            Delivery::Closing => return end("the server is shutting down"),
-            Delivery::Failed(_) => return end("the log cannot be read"),
+            Delivery::Ended(End::Over(reason)) => return self.end(reason),
+            Delivery::Closing => return self.end("the server is shutting down"),
+            Delivery::Failed(_) => return self.end("the log cannot be read"),
         })
     }
 
@@ -104,8 +133,40 @@ impl Speech {
     fn tell_cursor(&mut self, subscription: &Subscription) -> String {
         let cursor = subscription.cursor();
         self.told(cursor.position);
-        format!("id: {cursor}\n\n")
+        let with_data = self.wording.is_some_and(Wording::tells_cursor_with_data);
+        format!("id: {cursor}\n{}\n", if with_data { "data:\n" } else { "" })
     }
+
+    fn end(&self, reason: &'static str) -> Said {
+        Said::End(self.sse(&Status::Closing { reason }).into())
+    }
+
+    fn sse(&self, status: &Status) -> String {
+        let json = status.to_json(Http::now()).to_string();
+        let said = match self.wording {
+            None => Some(json),
+            Some(wording) => wording.status(status, &json),
+        };
+        // Never nothing: an empty chunk would be the last.
+        said.map_or_else(|| ":\n\n".to_owned(), |said| format!("data: {said}\n\n"))
+    }
+}
+
+/// Events in the words of another protocol, each with the cursor that it has.
+pub(crate) fn worded(wording: &dyn Wording, frames: &[Arc<Frame>]) -> Bytes {
+    let size: usize = frames.iter().map(|frame| frame.chunk().len() + 128).sum();
+    let mut text = BytesMut::with_capacity(size);
+    for frame in frames {
+        text.extend_from_slice(frame.id_line());
+        say_event(wording, frame, &mut text);
+    }
+    text.freeze()
+}
+
+fn say_event(wording: &dyn Wording, frame: &Frame, text: &mut BytesMut) {
+    text.extend_from_slice(b"data: ");
+    wording.event(frame, text);
+    text.extend_from_slice(b"\n\n");
 }
 
 impl Said {
@@ -121,17 +182,9 @@ impl Said {
     }
 }
 
-fn end(reason: &'static str) -> Said {
-    Said::End(sse(&Status::Closing { reason }).into())
-}
-
 fn join<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone) -> Bytes {
     let size = parts.clone().map(<[u8]>::len).sum();
     let mut chunk = BytesMut::with_capacity(size);
     parts.for_each(|part| chunk.extend_from_slice(part));
     chunk.freeze()
-}
-
-fn sse(status: &Status) -> String {
-    format!("data: {}\n\n", status.to_json(Http::now()))
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use notification_event::schema::{object, reference};
 use notification_event::{Cursor, Filter};
-use notification_hub::{Caller, Peer, Start, Subscription, Transport};
+use notification_hub::{Caller, Peer, Start, StreamOrder, Subscription, Transport, Wording};
 use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep};
 
@@ -72,23 +72,28 @@ pub(crate) async fn stream(
     query.finish().map_err(Problem::bad_query)?;
     // A browser that reconnects repeats its query and adds this header, which
     // knows better.
+    let order = extensions.get::<StreamOrder>().cloned();
     if let Some(cursor) = last_event_id(&headers)? {
         wanted.start = Start::After(cursor);
+    } else if let Some(order) = order.as_ref().filter(|_| wanted.start == Start::Now) {
+        wanted.start = order.start;
     }
     let wire = extensions.get::<Arc<Wire>>().cloned();
     let handoff = extensions.get::<Handoff>().cloned();
     wanted.transport = Transport {
-        name: "sse",
+        name: order.as_ref().map_or("sse", |order| order.transport),
         peer: match &handoff {
             Some(handoff) => Some(handoff.wire.clone()),
             None => wire.clone().map(|wire| wire as Arc<dyn Peer>),
         },
     };
+    let wording = order.as_ref().map(|order| order.wording);
+    wanted.control = order.map(|order| order.control);
     let body = match method {
         Method::HEAD => Body::empty(),
         _ => {
             http.config.capacity.admit_stream()?;
-            let stream = Opened::new(caller.subscribe(wanted).await?, &http);
+            let stream = Opened::new(caller.subscribe(wanted).await?, wording, &http);
             match handoff {
                 Some(handoff) => handoff.leave(stream),
                 None => body(stream, wire, http.config.stream.heartbeat),
@@ -172,8 +177,12 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    pub(crate) fn new(subscription: Subscription, http: &Http) -> Self {
-        let mut speech = Speech::default();
+    pub(crate) fn new(
+        subscription: Subscription,
+        wording: Option<&'static dyn Wording>,
+        http: &Http,
+    ) -> Self {
+        let mut speech = Speech::in_words_of(wording);
         Self {
             opening: speech.open(&subscription, http),
             subscription,

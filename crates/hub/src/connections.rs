@@ -9,6 +9,7 @@ use notification_event::{ClientId, EventId, Filter, Position, Timestamp};
 use notification_log::AckMode;
 use uuid::Uuid;
 
+use crate::StreamControl;
 use crate::bell::Bell;
 use crate::cohort::Cohort;
 use crate::metrics::ConflationLabel;
@@ -59,6 +60,8 @@ pub enum End {
     Administrator,
     /// Its credential is no longer good.
     Unauthorized(Lapsed),
+    /// Whoever has a [say](StreamControl) in it wants it to end, and says why.
+    Over(&'static str),
 }
 
 /// Who was let in to a stream, and what for.
@@ -94,6 +97,7 @@ pub(crate) struct Belonging {
     pub(crate) since: Timestamp,
     pub(crate) transport: Transport,
     pub(crate) admission: Admission,
+    pub(crate) control: Option<Arc<StreamControl>>,
 }
 
 /// How a stream reaches its reader.
@@ -337,7 +341,7 @@ impl Connection {
         self.position.store(position.0, Ordering::Relaxed);
     }
 
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         match self.bell.get() {
             Some((bell, token)) => bell.ring_for_stream(*token),
             None => self.cohort.wake_all(),
@@ -436,6 +440,7 @@ impl Connection {
             since,
             transport,
             admission,
+            control: _,
         } = self.of.clone();
         ConnectionStatus {
             id: self.id,

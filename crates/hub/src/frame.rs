@@ -1,9 +1,15 @@
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use notification_event::{Collapse, Cursor, Epoch, Filter, Head, Position, TaskPhase};
+use notification_event::{
+    Collapse, Cursor, Epoch, EventType, Filter, Head, NotificationType, Position, TaskPhase,
+};
 use notification_log::Entry;
+use serde::Deserialize;
+
+use crate::Kind;
 
 /// An event as it is written to receivers: made once, shared by all of them.
 #[derive(Debug)]
@@ -17,6 +23,8 @@ pub struct Frame {
     data: usize,
     json: Range<usize>,
     size: usize,
+    /// Looked for when somebody wants to know.
+    kind: OnceLock<Kind>,
     /// A newer event has taken its place.
     is_superseded: AtomicBool,
 }
@@ -54,6 +62,7 @@ impl Frame {
             data,
             json,
             size,
+            kind: OnceLock::new(),
             is_superseded: AtomicBool::new(is_superseded),
         }
     }
@@ -78,6 +87,34 @@ impl Frame {
     /// The same without its `id:`, for what is sent out of the log's order.
     pub fn sse_without_id(&self) -> &[u8] {
         &self.chunk[self.data..self.sse.end]
+    }
+
+    /// The line of the same that has its cursor.
+    pub fn id_line(&self) -> &[u8] {
+        &self.chunk[self.sse.start..self.data]
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        *self.kind.get_or_init(|| {
+            let meant = match self.head.event_type {
+                EventType::Notification => self.notification_type(),
+                EventType::Progress | EventType::Application => NotificationType::default(),
+            };
+            Kind::new(self.head.event_type, meant)
+        })
+    }
+
+    fn notification_type(&self) -> NotificationType {
+        #[derive(Deserialize)]
+        struct Notification<'a> {
+            notification_type: &'a str,
+        }
+        let read = serde_json::from_slice::<Notification<'_>>(self.json());
+        let meant = read
+            .ok()
+            .and_then(|read| read.notification_type.parse().ok());
+        meant.unwrap_or_default()
     }
 
     /// How many bytes it takes to keep, about: its JSON and its audience.

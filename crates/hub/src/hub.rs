@@ -29,7 +29,8 @@ use crate::tasks::Tasks;
 use crate::{
     Acknowledge, AcknowledgeError, Acknowledged, Caller, ClientStatus, ClientsConfig,
     ConnectionStatus, DurableError, EventPage, EventReceipts, Frame, Metrics, PageRequest,
-    PublishError, Rate, RefusalReason, Start, Subscription, TaskStatus, Transport, keeper, page,
+    PublishError, Rate, RefusalReason, Start, StreamControl, Subscription, TaskStatus, Transport,
+    keeper, page,
 };
 
 /// The most memberships that are known, current and former.
@@ -122,6 +123,8 @@ pub struct Subscribe {
     pub snapshot: bool,
     /// How it reaches its reader.
     pub transport: Transport,
+    /// Who else has a say in it.
+    pub control: Option<Arc<StreamControl>>,
 }
 
 /// Why a stream was not opened.
@@ -293,6 +296,7 @@ impl Hub {
             max_rate,
             snapshot,
             transport,
+            control,
         } = subscribe;
         let filter = filter.normalized();
         let shared = &self.shared;
@@ -303,6 +307,7 @@ impl Hub {
             since: now(),
             transport,
             admission,
+            control,
         };
         if durable.is_some() && of.client.is_none() {
             return Err(SubscribeError::Nameless);
@@ -338,6 +343,9 @@ impl Hub {
         let id = Uuid::new_v4();
         let cohort = membership.cohort.clone();
         let connection = shared.connections.add(id, of.clone(), cohort, position);
+        if let Some(control) = &of.control {
+            control.attach(&connection);
+        }
         if let Some(client) = &of.client {
             shared.presence.connected(client);
         }

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use notification_event::{
     ClientId, Collapse, Cursor, GapReason, Pattern, Position, TaskPhase, Timestamp,
 };
@@ -94,6 +95,8 @@ pub enum Delivery {
     /// Nothing more comes before the client has acknowledged something of the
     /// so many events that it was given beyond the oldest it has not.
     Paused(usize),
+    /// What whoever has a [say](crate::StreamControl) in it wants to be said.
+    Asides(Vec<Bytes>),
     /// Its credential is good only until then, and the stream with it.
     CredentialExpiring(Timestamp),
     /// There will be nothing more: the server ended this stream.
@@ -269,6 +272,11 @@ impl Subscription {
         }
         if let Some(expires_at) = self.connection.take_warning() {
             return Step::Deliver(Delivery::CredentialExpiring(expires_at));
+        }
+        if let Some(control) = &self.connection.of.control
+            && let Some(asides) = control.take_asides()
+        {
+            return Step::Deliver(Delivery::Asides(asides));
         }
         if let Some(reason) = self.gap.take() {
             return Step::Deliver(self.tell_gap(reason));
@@ -608,7 +616,9 @@ impl Subscription {
 
     /// What becomes of an event that the filter lets through.
     fn verdict(&self, frame: &Frame) -> Verdict {
+        let control = self.connection.of.control.as_ref();
         if !self.hub.is_for(frame, self.connection.of.client.as_ref())
+            || control.is_some_and(|control| !control.gives(frame))
             || self.acknowledged.contains(&frame.position)
         {
             return Verdict::NotForIt;
@@ -681,6 +691,9 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.hub.connections.remove(&self.connection);
+        if let Some(control) = &self.connection.of.control {
+            control.detach(&self.connection, self.cursor());
+        }
         let cohort = &self.membership.cohort;
         self.hub.fan_out.leave(cohort, self.client());
         if let Some(client) = self.client() {

@@ -1,17 +1,18 @@
+use std::cell::RefCell;
 use std::io::{ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
 
 use crate::serve::Place;
 use bytes::Bytes;
 use notification_event::{Cursor, Position};
-use notification_hub::{Batch, Delivery, Feed, Step, Subscription, Take};
+use notification_hub::{Batch, Delivery, Feed, Step, Subscription, Take, Wording};
 use uuid::Uuid;
 
 use super::Socket;
 use super::outgoing::{LAST_CHUNK, Outgoing, chunk};
 use crate::confirmation::Confirmation;
 use crate::peer::PeerWatch;
-use crate::speech::{Said, Speech};
+use crate::speech::{self, Said, Speech};
 use crate::stream::Opened;
 
 /// How many deliveries a connection that catches up gets before it is another's turn.
@@ -122,6 +123,8 @@ pub(crate) struct Ready<'a> {
     batch: &'a Batch,
     slices: Vec<IoSlice<'a>>,
     size: usize,
+    /// The same in the words of other protocols, each made once.
+    worded: RefCell<Vec<(&'static dyn Wording, Bytes)>>,
 }
 
 impl<'a> Ready<'a> {
@@ -132,7 +135,21 @@ impl<'a> Ready<'a> {
             batch,
             size: slices.iter().map(|slice| slice.len()).sum(),
             slices,
+            worded: RefCell::default(),
         }
+    }
+
+    /// All of it in other words, as one chunk.
+    fn worded(&self, wording: &'static dyn Wording) -> Bytes {
+        let mut worded = self.worded.borrow_mut();
+        let known = worded.iter().find(|(w, _)| std::ptr::addr_eq(*w, wording));
+        if let Some((_, chunk)) = known {
+            return chunk.clone();
+        }
+        let text = speech::worded(wording, self.batch.frames());
+        let chunk = Bytes::from(chunk(&text));
+        worded.push((wording, chunk.clone()));
+        chunk
     }
 }
 
@@ -197,6 +214,9 @@ impl<S: Socket> Connection<S> {
                 self.speech.told(batch.through());
                 self.spoke = turn.now;
                 self.is_watched = true;
+                if let Some(wording) = self.speech.wording() {
+                    return self.write(ready.worded(wording), turn);
+                }
                 let written = match self.socket.write(&ready.slices) {
                     Ok(written) => written,
                     Err(error) if would_block(&error) => 0,
@@ -217,6 +237,25 @@ impl<S: Socket> Connection<S> {
             }
             Take::Step => {}
         }
+        self.advance(turn)
+    }
+
+    /// Writes a chunk, while nothing else is to be written.
+    fn write(&mut self, chunk: Bytes, turn: Turn) -> After {
+        let written = match self.socket.write(&[IoSlice::new(&chunk)]) {
+            Ok(written) => written,
+            Err(error) if would_block(&error) => 0,
+            Err(error) => {
+                // None of it was given to the kernel.
+                self.outgoing.push(chunk);
+                return self.broke(&error);
+            }
+        };
+        if written == chunk.len() {
+            self.is_in_kernel();
+            return After::Nothing;
+        }
+        self.outgoing.push(chunk.slice(written..));
         self.advance(turn)
     }
 

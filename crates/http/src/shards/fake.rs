@@ -201,7 +201,7 @@ pub(super) fn connection(
     subscription: Subscription,
     http: &Http,
 ) -> Connection<Fake> {
-    let mut stream = Opened::new(subscription, http);
+    let mut stream = Opened::new(subscription, None, http);
     let opening = [HEAD.as_bytes(), &chunk(&stream.opening)].concat();
     stream.opening = opening.into();
     Connection::new(socket.clone(), stream, PEER_TIMEOUT, now(), None)

@@ -488,7 +488,10 @@ impl World {
                 self.disconnect(index);
                 return false;
             }
-            other @ (Delivery::CredentialExpiring(_) | Delivery::Closing | Delivery::Failed(_)) => {
+            other @ (Delivery::Asides(_)
+            | Delivery::CredentialExpiring(_)
+            | Delivery::Closing
+            | Delivery::Failed(_)) => {
                 panic!("{other:?}")
             }
         }
