@@ -10,6 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 #[derive(Clone, Debug)]
 pub struct Metrics {
     pub(crate) connections: Gauge,
+    pub(crate) mcp_sessions: Gauge,
     pub(crate) published: Family<TypeLabel, Counter>,
     pub(crate) publish_failures: Counter,
     pub(crate) delivered: Counter,
@@ -69,6 +70,7 @@ impl Default for Metrics {
         let seconds = || Histogram::new(exponential_buckets(0.000_05, 2.0, 16));
         Self {
             connections: Gauge::default(),
+            mcp_sessions: Gauge::default(),
             published: Family::default(),
             publish_failures: Counter::default(),
             delivered: Counter::default(),
@@ -99,10 +101,21 @@ impl Metrics {
         EventType::ALL.into_iter().map(of_type).sum()
     }
 
+    /// So many MCP clients have a session.
+    pub fn set_mcp_sessions(&self, open: usize) {
+        self.mcp_sessions
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
     /// Adds all of them, described, to `registry`.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("notification");
         registry.register("connections", "Open streams", self.connections.clone());
+        registry.register(
+            "mcp_sessions",
+            "Sessions of MCP clients",
+            self.mcp_sessions.clone(),
+        );
         registry.register(
             "events_published",
             "Events committed to the log",

@@ -13,11 +13,13 @@ use crate::message::Message;
 use crate::modern_calls::ModernCalls;
 use crate::plain_calls::PlainCalls;
 use crate::refusal::Refusal;
+use crate::sessions::{SessionCalls, Stream, takes_streams};
 
 /// The service on `/mcp`, made by [`Mcp::endpoint`](crate::Mcp::endpoint).
 ///
 /// Whatever the method, it answers: `GET` and `HEAD` without a session belong
-/// to the plain stream `S`, `POST` carries one JSON-RPC message. Host, Origin
+/// to the plain stream `S`, which serves those of sessions, too; `POST` carries
+/// one JSON-RPC message, and `DELETE` ends a session. Host, Origin
 /// and CORS are settled before it.
 #[derive(Clone)]
 pub struct Endpoint<S> {
@@ -31,6 +33,7 @@ pub struct Endpoint<S> {
 pub(crate) struct Calls {
     pub(crate) plain: PlainCalls,
     pub(crate) modern: ModernCalls,
+    pub(crate) sessions: SessionCalls,
 }
 
 impl<S> Endpoint<S> {
@@ -52,7 +55,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.plain_stream.poll_ready(cx)
@@ -70,9 +73,13 @@ where
                     let response = self.plain_stream.call(request);
                     Box::pin(async { Ok(response.await?.map(boxed)) })
                 }
-                Lane::Session => refuse(Refusal::unknown_session()),
+                Lane::Session => self.session_stream(request),
                 Lane::Modern => refuse(Refusal::method_not_allowed("POST")),
             },
+            Method::DELETE if Lane::of(request.headers(), None) == Lane::Session => {
+                let ended = self.calls.sessions.end(&request.into_parts().0);
+                Box::pin(async { Ok(ended.unwrap_or_else(refused)) })
+            }
             Method::POST => {
                 let answer = post(self.calls.clone(), request, self.body_timeout);
                 Box::pin(async { Ok(answer.await.unwrap_or_else(refused)) })
@@ -80,10 +87,34 @@ where
             _ if Lane::of(request.headers(), None) == Lane::Modern => {
                 refuse(Refusal::method_not_allowed("POST"))
             }
-            _ => refuse(Refusal::method_not_allowed("GET, HEAD, POST")),
+            _ => refuse(Refusal::method_not_allowed("GET, HEAD, POST, DELETE")),
         }
     }
 }
+
+impl<S> Endpoint<S> {
+    /// A session's stream, which is one of events in other words, or the rest of a reply.
+    fn session_stream<B, R>(&mut self, request: Request<B>) -> Answering
+    where
+        S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+        S::Future: Send + 'static,
+        R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let (parts, body) = request.into_parts();
+        match self.calls.sessions.stream(&parts) {
+            Ok(Stream::Events(order)) => {
+                let mut request = Request::from_parts(parts, body);
+                request.extensions_mut().insert(order);
+                let response = self.plain_stream.call(request);
+                Box::pin(async { Ok(response.await?.map(boxed)) })
+            }
+            Ok(Stream::Reply(response)) => Box::pin(async { Ok(response) }),
+            Err(refusal) => refuse(refusal),
+        }
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 async fn post<B>(
     calls: Calls,
@@ -97,8 +128,11 @@ where
     let message = Message::receive(&parts.headers, body, body_timeout).await?;
     let id = message.id.clone().unwrap_or_default();
     let answer = match Lane::of(&parts.headers, Some(&message)) {
+        Lane::Plain if message.method == "initialize" && takes_streams(&parts.headers) => {
+            calls.sessions.begin(parts, message).await
+        }
         Lane::Plain => calls.plain.answer(parts, message).await,
-        Lane::Session => Err(Refusal::unknown_session()),
+        Lane::Session => calls.sessions.answer(parts, message).await,
         Lane::Modern => calls.modern.answer(parts, message).await,
     };
     answer.map_err(|refusal| refusal.with_id(id))
@@ -110,8 +144,6 @@ fn refused(refusal: Refusal) -> Response<Body> {
         .map(boxed)
 }
 
-fn refuse(
-    refusal: Refusal,
-) -> Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>> {
+fn refuse(refusal: Refusal) -> Answering {
     Box::pin(async { Ok(refused(refusal)) })
 }

@@ -20,7 +20,7 @@ pub(crate) enum Lane {
     Modern,
 }
 
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// The first version that carries its metadata in every request.
 const FIRST_MODERN: &str = "2026-07-28";

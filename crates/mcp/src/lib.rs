@@ -38,6 +38,7 @@ mod plain_calls;
 mod progress;
 mod refusal;
 mod schemas;
+mod sessions;
 mod shorten;
 mod stateless;
 mod stream;
@@ -49,6 +50,7 @@ pub use body::{Body, BoxError};
 pub use endpoint::Endpoint;
 pub use mcp::{Mcp, McpConfig};
 pub use refusal::refusal;
+pub use sessions::SessionsConfig;
 
 /// What the targets in `fuzz/` call.
 #[cfg(fuzzing)]

@@ -1,4 +1,5 @@
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -8,6 +9,7 @@ use crate::endpoint::Calls;
 use crate::handler::Handler;
 use crate::modern_calls::ModernCalls;
 use crate::plain_calls::PlainCalls;
+use crate::sessions::{SessionCalls, Sessions, SessionsConfig};
 use crate::toolbox::Toolbox;
 use crate::tools::{
     AcknowledgeEvents, ConnectionStatus, GetReceipts, GetTask, ListTasks, ReportProgress,
@@ -21,12 +23,18 @@ pub struct McpConfig {
     pub base_url: String,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
+    /// How many sessions there may be, and for how long.
+    pub sessions: SessionsConfig,
 }
+
+/// How often sessions are looked through for those that nobody uses.
+const LOOK_FOR_IDLE: Duration = Duration::from_secs(1);
 
 /// The server as MCP clients see it. Cheap to clone.
 #[derive(Clone)]
 pub struct Mcp {
     calls: Calls,
+    sessions: Arc<Sessions>,
     body_timeout: Duration,
     /// Long-running tools end early.
     stop: CancellationToken,
@@ -50,11 +58,16 @@ impl Mcp {
             .with(AcknowledgeEvents)
             .with(GetReceipts);
         let handler = Handler::new(tools);
+        let plain = PlainCalls::new(handler.clone(), running.clone());
+        let sessions = Arc::new(Sessions::new(config.sessions));
+        let calls = Calls {
+            modern: ModernCalls::new(&handler, running.clone()),
+            sessions: SessionCalls::new(sessions.clone(), handler, plain.clone(), running.clone()),
+            plain,
+        };
         Self {
-            calls: Calls {
-                modern: ModernCalls::new(&handler, running.clone()),
-                plain: PlainCalls::new(handler, running.clone()),
-            },
+            calls,
+            sessions,
             body_timeout: config.body_timeout,
             stop,
             running,
@@ -64,6 +77,16 @@ impl Mcp {
     /// The service on `/mcp`, of which `plain_stream` serves the event streams.
     pub fn endpoint<S>(&self, plain_stream: S) -> Endpoint<S> {
         Endpoint::new(plain_stream, self.calls.clone(), self.body_timeout)
+    }
+
+    /// Ends sessions of which nothing was heard for too long, and tells how many
+    /// there are, from time to time, until it is dropped.
+    pub async fn look_after_sessions(&self, tell: impl Fn(usize)) {
+        loop {
+            self.sessions.end_idle(Instant::now());
+            tell(self.sessions.count());
+            tokio::time::sleep(LOOK_FOR_IDLE).await;
+        }
     }
 
     /// Stops: long-running tools publish that they were cancelled, and end.

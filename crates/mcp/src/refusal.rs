@@ -74,8 +74,26 @@ impl Refusal {
     pub(crate) fn unknown_session() -> Self {
         Self::http(
             StatusCode::NOT_FOUND,
-            "unknown session: this server gives out none; leave Mcp-Session-Id away",
+            "unknown session: it has ended, or never was yours; begin another with initialize",
         )
+    }
+
+    /// There are as many sessions as there may be.
+    pub(crate) fn too_many_sessions(max: usize) -> Self {
+        let message = format!("mcp.max_sessions: there are {max} sessions, which is the most");
+        Self::exhausted(message, "mcp.max_sessions", max)
+    }
+
+    /// As many calls of the session run as may at once.
+    pub(crate) fn too_many_calls(max: usize) -> Self {
+        let message = format!("{max} calls of this session run, which is the most at once");
+        Self::exhausted(message, "session.calls", max)
+    }
+
+    fn exhausted(message: String, limit: &str, max: usize) -> Self {
+        let data = json!({ "limit": limit, "max": max });
+        let error = ErrorData::new(RESOURCE_EXHAUSTED, message, Some(data));
+        Self::new(StatusCode::TOO_MANY_REQUESTS, error)
     }
 
     /// The request names a version that requests cannot name here. `supported` are

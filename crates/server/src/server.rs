@@ -9,7 +9,7 @@ use notification_http::{
 };
 use notification_hub::{ClientsConfig, Hub, HubConfig};
 use notification_log::{EventLog, LogError, MemoryLog, OpenError, Retention, SqliteLog, Sync};
-use notification_mcp::{Mcp, McpConfig};
+use notification_mcp::{Mcp, McpConfig, SessionsConfig};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -277,7 +277,17 @@ impl Server {
         let mcp = Mcp::new(&McpConfig {
             base_url: url,
             body_timeout: config.http.body_timeout,
+            sessions: SessionsConfig {
+                max: config.mcp.max_sessions as usize,
+                idle_timeout: config.mcp.session_idle,
+            },
         });
+        let looking = {
+            let (mcp, hub) = (mcp.clone(), hub.clone());
+            let tell = move |open| hub.metrics().set_mcp_sessions(open);
+            async move { mcp.look_after_sessions(tell).await }
+        };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(looking));
         let endpoint = notification_http::Mcp {
             service: mcp.endpoint(notification_http::plain_stream(http.clone())),
             refusal: notification_mcp::refusal,

@@ -259,8 +259,47 @@ impl World {
             let modern = self.secured.send(by, "POST", "/mcp", &headers, &body);
             let modern = modern.json()["result"].clone();
             outcomes.push(("a request of 2026-07-28", result(&modern)));
+            let in_session = self.in_session(by, tool, &arguments);
+            outcomes.push(("a request of a session", result(&in_session)));
         }
         outcomes
+    }
+
+    /// Begins a session: its id.
+    fn session(&self, by: &Credential) -> String {
+        let initialize = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {},
+            "clientInfo": {"name": "test", "version": "1"}}});
+        let body = initialize.to_string();
+        let begun = self
+            .secured
+            .send(by, "POST", "/mcp", &SESSION_HEADERS, &body);
+        begun.header("mcp-session-id").unwrap().to_owned()
+    }
+
+    /// What a tool answers in a session: at once, or on a stream where that takes longer.
+    fn in_session(&self, by: &Credential, tool: &str, arguments: &Value) -> Value {
+        let id = self.session(by);
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+                          "params": {"name": tool, "arguments": arguments}});
+        let headers = [&SESSION_HEADERS[..], &[("Mcp-Session-Id", &id)]].concat();
+        let body = call.to_string();
+        let answer = self.secured.send(by, "POST", "/mcp", &headers, &body);
+        let message = answer.message();
+        message["result"].clone()
+    }
+
+    fn session_stream(&self, by: &Credential, topic: &str) -> Outcome {
+        let id = self.session(by);
+        let headers = [("Mcp-Session-Id", &*id)];
+        let path = format!("/mcp?topic={topic}");
+        match self.secured.open_with(by, &path, &headers) {
+            Ok(stream) => {
+                stream.close();
+                Ok(())
+            }
+            Err(refusal) => outcome(&refusal),
+        }
     }
 
     /// The calls of tools that do it.
@@ -343,6 +382,7 @@ impl World {
                         self.stream(by, &format!("/v1/stream?topic={topic}")),
                     ),
                     ("GET /mcp", self.stream(by, &format!("/mcp?topic={topic}"))),
+                    ("the stream of a session", self.session_stream(by, topic)),
                     (
                         "GET /v1/events",
                         ask("GET", &format!("/v1/events?topic={topic}"), None),
@@ -453,6 +493,11 @@ impl World {
 fn task_on(topic: &str) -> String {
     format!("task-{}", topic.replace('/', "-"))
 }
+
+const SESSION_HEADERS: [(&str, &str); 2] = [
+    ("Content-Type", "application/json"),
+    ("Accept", "application/json, text/event-stream"),
+];
 
 /// What was needed, if it was refused.
 fn outcome(answer: &Response) -> Outcome {

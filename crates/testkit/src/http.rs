@@ -30,6 +30,25 @@ impl Response {
         header(&self.headers, name)
     }
 
+    /// The JSON-RPC message that is the body, or the last of it where that is a stream.
+    ///
+    /// # Panics
+    ///
+    /// If it is neither.
+    pub fn message(&self) -> Value {
+        if self.header("content-type") != Some("text/event-stream") {
+            return self.json();
+        }
+        let mut data = self
+            .body
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "));
+        let last = data
+            .next_back()
+            .unwrap_or_else(|| panic!("no message: {self:?}"));
+        serde_json::from_str(last).unwrap_or_else(|_| panic!("no JSON: {last}"))
+    }
+
     /// The body as JSON.
     ///
     /// # Panics

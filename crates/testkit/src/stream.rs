@@ -202,6 +202,8 @@ impl EventStream {
                 ("event", value) => name = Some(value.to_owned()),
                 ("retry", value) => self.retry = value.parse().ok(),
                 ("data", value) => data = Some(serde_json::from_str(value).expect("JSON")),
+                // An event without data tells a place, and nothing else.
+                ("data:", _) => {}
                 _ if line.starts_with(':') => self.comments += 1,
                 _ => panic!("no field of an event stream: {line:?}"),
             }

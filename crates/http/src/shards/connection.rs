@@ -449,6 +449,8 @@ impl<S: Socket> Connection<S> {
         };
         match self.speech.say(delivery, subscription) {
             Said::Events(frames) => self.outgoing.push_frames(&frames, 0),
+            // An empty chunk would be the last.
+            Said::Text(text) if text.is_empty() => {}
             Said::Text(text) => self.outgoing.push(chunk(&text).into()),
             Said::End(text) => {
                 self.outgoing.push(chunk(&text).into());

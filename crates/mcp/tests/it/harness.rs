@@ -9,7 +9,7 @@ use notification_access::Principal;
 use notification_event::Filter;
 use notification_hub::{Hub, HubConfig, PageRequest, Start, Subscribe, Subscription};
 use notification_log::MemoryLog;
-use notification_mcp::{Body, Mcp, McpConfig};
+use notification_mcp::{Body, Mcp, McpConfig, SessionsConfig};
 use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
 
@@ -36,6 +36,10 @@ impl Server {
         let config = McpConfig {
             base_url: "http://127.0.0.1:8005".to_owned(),
             body_timeout: Duration::from_secs(30),
+            sessions: SessionsConfig {
+                max: 10,
+                idle_timeout: Duration::from_secs(60),
+            },
         };
         let mcp = Mcp::new(&config);
         Self { hub, mcp }

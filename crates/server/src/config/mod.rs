@@ -49,6 +49,7 @@ pub struct Config {
     pub retention: Retention,
     pub http: Http,
     pub stream: Stream,
+    pub mcp: Mcp,
     pub clients: Clients,
     pub tasks: Tasks,
     pub shutdown: Shutdown,
@@ -209,6 +210,19 @@ pub struct Clients {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Mcp {
+    #[serde(deserialize_with = "value::integer::<1, 1_000_000, _>")]
+    pub max_sessions: u64,
+    #[serde(
+        rename = "session_idle_seconds",
+        deserialize_with = "value::seconds::<1, 31_536_000, _>"
+    )]
+    pub session_idle: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Tasks {
     #[serde(
         rename = "stalled_after_seconds",
@@ -316,6 +330,7 @@ impl Config {
             ("retention", self.retention != other.retention),
             ("http", self.http != other.http),
             ("stream", self.stream != other.stream),
+            ("mcp", self.mcp != other.mcp),
             ("clients", self.clients != other.clients),
             ("tasks", self.tasks != other.tasks),
             ("shutdown", self.shutdown != other.shutdown),

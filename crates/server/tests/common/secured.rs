@@ -121,8 +121,18 @@ impl Secured {
         credential: &Credential,
         path: &str,
     ) -> Result<EventStream, Response> {
+        self.open_with(credential, path, &[])
+    }
+
+    pub(crate) fn open_with(
+        &self,
+        credential: &Credential,
+        path: &str,
+        more: &[(&str, &str)],
+    ) -> Result<EventStream, Response> {
         let own = self.headers(credential);
-        let headers: Vec<_> = own.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        let own = own.iter().map(|(n, v)| (*n, v.as_str()));
+        let headers: Vec<_> = more.iter().copied().chain(own).collect();
         EventStream::try_open(self.server.address(), path, &headers)
     }
 
