@@ -83,7 +83,7 @@ impl Mcp {
     /// there are, from time to time, until it is dropped.
     pub async fn look_after_sessions(&self, tell: impl Fn(usize)) {
         loop {
-            self.sessions.end_idle(Instant::now());
+            self.sessions.look_after(Instant::now());
             tell(self.sessions.count());
             tokio::time::sleep(LOOK_FOR_IDLE).await;
         }

@@ -79,9 +79,9 @@ impl Refusal {
     }
 
     /// There are as many sessions as there may be.
-    pub(crate) fn too_many_sessions(max: usize) -> Self {
-        let message = format!("mcp.max_sessions: there are {max} sessions, which is the most");
-        Self::exhausted(message, "mcp.max_sessions", max)
+    pub(crate) fn too_many_sessions(limit: &str, max: usize) -> Self {
+        let message = format!("{limit}: there are {max} sessions, which is the most");
+        Self::exhausted(message, limit, max)
     }
 
     /// As many calls of the session run as may at once.

@@ -336,6 +336,26 @@ fn sessions_are_bounded_and_end_when_nobody_uses_them() {
 }
 
 #[test]
+fn one_principal_does_not_take_all_sessions() {
+    let secured = Secured::start("[mcp]\nmax_sessions = 10\n");
+    let (a, b) = (secured.allowed("a", &[]), secured.allowed("b", &[]));
+    let body = initialize("2025-11-25").to_string();
+    let begin = |by: &Credential| secured.send(by, "POST", "/mcp", &[JSON, BOTH], &body);
+    assert_eq!(begin(&a).status, 200);
+    let refused = begin(&a);
+    assert_eq!(refused.status, 429, "{refused:?}");
+    assert_eq!(
+        refused.json()["error"]["data"]["limit"],
+        "principal.mcp_sessions"
+    );
+    assert_eq!(begin(&b).status, 200);
+    let metrics = || secured.ask(&Secured::admin(), "GET", "/metrics", None);
+    eventually("they are counted", || {
+        metrics().metric("notification_mcp_sessions") == 2.0
+    });
+}
+
+#[test]
 fn what_is_no_request_of_a_session_is_refused() {
     let server = server(&[]);
     let client = Client::connect(&server, "2025-11-25");

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
 use super::level::Level;
-use super::registry::Sessions;
+use super::registry::{Sessions, TooMany};
 use super::reply::Place;
 use super::session::{Call, Session};
 use crate::Body;
@@ -90,11 +90,12 @@ impl SessionCalls {
             epoch: bounds.epoch,
             position: bounds.head,
         };
-        let principal = caller.principal().name.clone();
-        let session = Session::new(principal, peer, head_of_log);
-        let id = self.sessions.begin(session).map_err(|too_many| {
-            tracing::warn!(max = too_many.max, "session refused: there are too many");
-            Refusal::too_many_sessions(too_many.max)
+        let principal = caller.principal();
+        let session = Session::new(principal.name.clone(), peer, head_of_log);
+        let begun = self.sessions.begin(session, principal);
+        let id = begun.map_err(|TooMany { limit, max }| {
+            tracing::warn!(principal = %principal.name, limit, max, "session refused: there are too many");
+            Refusal::too_many_sessions(limit, max)
         })?;
         let id = HeaderValue::from_str(&id.to_string()).expect("of hexadecimal digits");
         head.headers.insert(SESSION, id);
@@ -191,6 +192,7 @@ impl SessionCalls {
         let reply = call.reply.clone();
         self.run(call, session.peer.clone(), request(&message, parts)?);
         if let Some(response) = reply.at_once(AT_ONCE).await {
+            session.forget(&reply);
             return match denied.challenge(&caller) {
                 Some(denied) => Err(Refusal::denied(denied)),
                 None => Ok(json_response(response)),

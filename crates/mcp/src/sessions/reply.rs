@@ -1,6 +1,6 @@
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -32,7 +32,14 @@ pub(crate) struct Reply {
 struct Said {
     /// JSON, each on one line.
     messages: Vec<Bytes>,
-    is_complete: bool,
+    /// When there were no more.
+    completed_at: Option<Instant>,
+}
+
+impl Said {
+    fn is_complete(&self) -> bool {
+        self.completed_at.is_some()
+    }
 }
 
 /// Where a client is in a reply: an event's id.
@@ -73,11 +80,12 @@ impl Reply {
 
     /// There will be no more.
     pub(crate) fn complete(&self) {
-        self.said.send_modify(|said| said.is_complete = true);
+        let now = Instant::now();
+        self.said.send_modify(|said| said.completed_at = Some(now));
     }
 
-    pub(crate) fn is_complete(&self) -> bool {
-        self.said.borrow().is_complete
+    pub(crate) fn completed_at(&self) -> Option<Instant> {
+        self.said.borrow().completed_at
     }
 
     /// How many bytes it keeps.
@@ -88,10 +96,10 @@ impl Reply {
     /// Waits for the response, if that comes at once: the only message there is.
     pub(crate) async fn at_once(&self, patience: Duration) -> Option<Bytes> {
         let mut said = self.said.subscribe();
-        let something = said.wait_for(|said| said.is_complete || !said.messages.is_empty());
+        let something = said.wait_for(|said| said.is_complete() || !said.messages.is_empty());
         let something = tokio::time::timeout(patience, something).await;
         let said = something.ok()?.ok()?;
-        match (said.messages.as_slice(), said.is_complete) {
+        match (said.messages.as_slice(), said.is_complete()) {
             ([response], true) => Some(response.clone()),
             _ => None,
         }
@@ -148,7 +156,7 @@ impl Reader {
                     let id = format!("id: {ID}{}.{}\ndata: ", self.reply.number, self.had);
                     return Some([id.as_bytes(), message, b"\n\n"].concat().into());
                 }
-                if said.is_complete {
+                if said.is_complete() {
                     return None;
                 }
             }

@@ -1,6 +1,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use notification_event::Cursor;
 use notification_hub::{End, Start, StreamControl, StreamOrder};
@@ -19,8 +19,11 @@ const MAX_CALLS: usize = 100;
 
 /// How much of what calls were answered with is kept of one session: so many
 /// bytes, and so many replies.
-const MAX_KEPT_BYTES: usize = 1 << 20;
+const MAX_KEPT_BYTES: usize = 1 << 18;
 const MAX_KEPT: usize = 100;
+
+/// For how long.
+const KEPT_FOR: Duration = Duration::from_secs(300);
 
 /// A client that began with `initialize`.
 #[derive(Debug)]
@@ -80,12 +83,18 @@ impl Session {
         self.state().last_used = Instant::now();
     }
 
+    pub(crate) fn principal(&self) -> &str {
+        &self.principal
+    }
+
     /// Since when nothing was heard of its client; none while a stream of it is
-    /// open or a call runs.
-    pub(crate) fn idle_since(&self) -> Option<Instant> {
+    /// open or a call runs. Forgets what was answered long ago.
+    pub(crate) fn look_after(&self, now: Instant) -> Option<Instant> {
         let mut state = self.state();
+        let is_old = |reply: &Reply| reply.completed_at().is_some_and(|at| now >= at + KEPT_FOR);
+        state.replies.retain(|reply| !is_old(reply));
         if self.control.is_open() || !state.running.is_empty() {
-            state.last_used = Instant::now();
+            state.last_used = now;
             return None;
         }
         Some(state.last_used)
@@ -149,6 +158,14 @@ impl Session {
         }
     }
 
+    /// Nobody will ask for this any more: it was answered at once.
+    pub(crate) fn forget(&self, reply: &Reply) {
+        let number = reply.number();
+        self.state()
+            .replies
+            .retain(|reply| reply.number() != number);
+    }
+
     /// What the call with this number is, or was, answered with.
     pub(crate) fn reply(&self, number: u64) -> Option<Arc<Reply>> {
         let state = self.state();
@@ -174,7 +191,7 @@ impl State {
         let mut count = self.replies.len();
         self.replies.retain(|reply| {
             let is_too_much = count > MAX_KEPT || bytes > MAX_KEPT_BYTES;
-            if is_too_much && reply.is_complete() {
+            if is_too_much && reply.completed_at().is_some() {
                 count -= 1;
                 bytes -= reply.size();
                 return false;

@@ -122,7 +122,7 @@ impl Tool for ReportProgress {
 
     async fn call(&self, call: &Call, arguments: JsonObject) -> Result<Value, ToolError> {
         let named = first_client(&arguments);
-        let named = named.filter(|client| caller.principal().may_be(client).is_ok());
+        let named = named.filter(|client| call.caller.principal().may_be(client).is_ok());
         let mut fields = NAMES.to_fields(arguments);
         let task_id = fields.shift_remove("task_id").unwrap_or_default();
         let task_id: TaskId = Fields::parsed(task_id).map_err(|i: Invalid| i.within("task_id"))?;
