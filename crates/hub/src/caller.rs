@@ -17,8 +17,8 @@ use crate::audit::By;
 use crate::receipts;
 use crate::{
     Acknowledge, AcknowledgeError, Acknowledged, ClientStatus, ConnectionStatus, EventPage,
-    EventReceipts, GroupError, Hub, Metrics, PageRequest, PublishError, Published, RefusalReason,
-    Subscribe, SubscribeError, Subscription, TaskFilter, TaskStatus,
+    EventReceipts, GroupError, Hub, Metrics, NewestEvents, PageRequest, PublishError, Published,
+    RefusalReason, Subscribe, SubscribeError, Subscription, TaskFilter, TaskStatus,
 };
 
 /// What keys are called among the records.
@@ -248,19 +248,35 @@ impl Caller {
 
     /// Reads a part of the log, as far as it may be seen.
     pub async fn page(&self, request: PageRequest) -> Result<EventPage, ReadError> {
+        let (request, narrowed) = self.narrow(request).await?;
+        let page = self.hub.page(request).await?;
+        Ok(EventPage { narrowed, ..page })
+    }
+
+    /// Reads the newest events of a part of the log, as far as it may be seen.
+    pub async fn newest(&self, request: PageRequest) -> Result<NewestEvents, ReadError> {
+        let (request, narrowed) = self.narrow(request).await?;
+        let newest = self.hub.newest(request).await?;
+        Ok(NewestEvents { narrowed, ..newest })
+    }
+
+    /// Cuts what is asked for down to what may be seen: that, and the patterns
+    /// that are left, if it is less.
+    async fn narrow(
+        &self,
+        request: PageRequest,
+    ) -> Result<(PageRequest, Option<Vec<Pattern>>), ReadError> {
         let client = self.ask(self.principal.as_client(request.client))?;
         let narrowed = self.ask(self.principal.grants.narrow(request.filter))?;
         self.sync_groups(client.as_ref()).await?;
+        let filter = narrowed.filter;
+        let left = narrowed.is_less.then(|| filter.topics.clone());
         let request = PageRequest {
             client,
-            filter: narrowed.filter.clone(),
+            filter,
             ..request
         };
-        let page = self.hub.page(request).await?;
-        Ok(EventPage {
-            narrowed: narrowed.is_less.then_some(narrowed.filter.topics),
-            ..page
-        })
+        Ok((request, left))
     }
 
     /// At most `limit` of the tasks that are wanted and may be seen.

@@ -28,9 +28,9 @@ use crate::subscription::Opening;
 use crate::tasks::Tasks;
 use crate::{
     Acknowledge, AcknowledgeError, Acknowledged, Caller, ClientStatus, ClientsConfig,
-    ConnectionStatus, DurableError, EventPage, EventReceipts, Frame, Metrics, PageRequest,
-    PublishError, Rate, RefusalReason, Start, StreamControl, Subscription, TaskStatus, Transport,
-    keeper, page,
+    ConnectionStatus, DurableError, EventPage, EventReceipts, Frame, Metrics, NewestEvents,
+    PageRequest, PublishError, Rate, RefusalReason, Start, StreamControl, Subscription, TaskStatus,
+    Transport, keeper, page,
 };
 
 /// The most memberships that are known, current and former.
@@ -401,6 +401,12 @@ impl Hub {
     /// still have more after it.
     pub async fn page(&self, request: PageRequest) -> Result<EventPage, LogError> {
         page::read(&self.shared, request).await
+    }
+
+    /// Reads the newest events of a part of the log. Looks at a bounded number of
+    /// events, so there may be older ones that it has not come to.
+    pub async fn newest(&self, request: PageRequest) -> Result<NewestEvents, LogError> {
+        page::read_newest(&self.shared, request).await
     }
 
     /// Puts a client into a group, for what is published from now on. False if

@@ -63,7 +63,7 @@ pub use frame::Frame;
 pub use hub::{GroupError, Hub, HubConfig, Published, Subscribe, SubscribeError, TaskFilter};
 pub use metrics::Metrics;
 pub use notification_log::{AckMode, Receipt};
-pub use page::{EventPage, PageRequest};
+pub use page::{EventPage, NewestEvents, PageRequest};
 pub use publisher::PublishError;
 pub use rate::Rate;
 pub use receipts::{Acknowledge, AcknowledgeError, Acknowledged, EventReceipts};

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -42,6 +43,21 @@ pub struct EventPage {
     /// Whether there is more after the cursor right now.
     pub has_more: bool,
     /// Whether events between the start and the first of these are gone.
+    pub truncated: bool,
+    /// The patterns that are left of those that were asked for, if that is less.
+    pub narrowed: Option<Vec<Pattern>>,
+}
+
+/// The newest part of what is wanted, as one reader sees it.
+#[derive(Debug)]
+pub struct NewestEvents {
+    /// The events, in order.
+    pub frames: Vec<Arc<Frame>>,
+    /// Where to read on for what is newer.
+    pub cursor: Cursor,
+    /// Whether there are, or may be, older ones after the start.
+    pub has_older: bool,
+    /// Whether events after the start are gone.
     pub truncated: bool,
     /// The patterns that are left of those that were asked for, if that is less.
     pub narrowed: Option<Vec<Pattern>>,
@@ -97,20 +113,11 @@ struct Page<'a> {
 impl Page<'_> {
     /// Takes the next frame, if it is wanted. False if there is no room for it.
     fn take(&mut self, frame: Arc<Frame>) -> bool {
-        let PageRequest {
-            filter,
-            client,
-            limit,
-            ..
-        } = &self.request;
         let position = frame.position;
-        if filter.matches(&frame.head)
-            && self.shared.is_for(&frame, client.as_ref())
-            && !frame.head.is_expired(self.now)
-        {
+        if is_wanted(self.shared, &self.request, &frame, self.now) {
             let bytes = self.bytes + frame.size();
-            let is_full =
-                self.frames.len() == *limit || (!self.frames.is_empty() && bytes > MAX_BYTES);
+            let is_full = self.frames.len() == self.request.limit
+                || (!self.frames.is_empty() && bytes > MAX_BYTES);
             if is_full {
                 return false;
             }
@@ -119,5 +126,112 @@ impl Page<'_> {
         }
         self.position = position;
         true
+    }
+}
+
+/// Whether a reader is shown an event.
+fn is_wanted(shared: &Shared, request: &PageRequest, frame: &Frame, now: Timestamp) -> bool {
+    let PageRequest { filter, client, .. } = request;
+    filter.matches(&frame.head)
+        && shared.is_for(frame, client.as_ref())
+        && !frame.head.is_expired(now)
+}
+
+/// Reads the log from its end towards the start, block by block, each of them forwards.
+pub(crate) async fn read_newest(
+    shared: &Shared,
+    request: PageRequest,
+) -> Result<NewestEvents, LogError> {
+    let place = request.start.find(&*shared.log).await?;
+    let head = shared.fan_out.head();
+    let start = place.position.unwrap_or(head);
+    let now = Timestamp::from(SystemTime::now());
+    let mut newest = Newest {
+        limit: request.limit,
+        frames: VecDeque::new(),
+        bytes: 0,
+        is_full: false,
+    };
+    let mut is_gone = false;
+    // Everything after this was looked at.
+    let mut end = head;
+    while start < end && !is_gone && !newest.is_full && head.since(end) < LOOK_AT {
+        let begin = Position(end.0.saturating_sub(STEP.events as u64)).max(start);
+        let mut block = Newest {
+            limit: newest.limit - newest.frames.len(),
+            frames: VecDeque::new(),
+            bytes: newest.bytes,
+            is_full: false,
+        };
+        let mut position = begin;
+        while position < end {
+            let limit = PageLimit {
+                events: end.since(position) as usize,
+                ..STEP
+            };
+            let step = shared.read(position, limit).await?;
+            if position < step.floor {
+                // Removed while this was read, and all that is older with it.
+                is_gone = true;
+            }
+            let Some(last) = step.frames.last() else {
+                break;
+            };
+            position = last.position;
+            for frame in step.frames {
+                if frame.position <= end && is_wanted(shared, &request, &frame, now) {
+                    block.push(frame);
+                }
+            }
+        }
+        newest.precede_by(block);
+        end = begin;
+    }
+    Ok(NewestEvents {
+        cursor: Cursor {
+            epoch: shared.epoch,
+            position: head,
+        },
+        has_older: newest.is_full || (start < end && !is_gone),
+        frames: newest.frames.into(),
+        truncated: is_gone || place.gap.is_some(),
+        narrowed: None,
+    })
+}
+
+/// The newest of what was pushed, as far as there is room.
+struct Newest {
+    limit: usize,
+    frames: VecDeque<Arc<Frame>>,
+    bytes: usize,
+    /// Whether something older had no room.
+    is_full: bool,
+}
+
+impl Newest {
+    fn push(&mut self, frame: Arc<Frame>) {
+        self.bytes += frame.size();
+        self.frames.push_back(frame);
+        while self.frames.len() > self.limit || (self.frames.len() > 1 && self.bytes > MAX_BYTES) {
+            let Some(oldest) = self.frames.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.size();
+            self.is_full = true;
+        }
+    }
+
+    /// Puts before it what is older.
+    fn precede_by(&mut self, older: Self) {
+        self.is_full |= older.is_full;
+        for frame in older.frames.into_iter().rev() {
+            let bytes = self.bytes + frame.size();
+            if !self.frames.is_empty() && bytes > MAX_BYTES {
+                self.is_full = true;
+                break;
+            }
+            self.bytes = bytes;
+            self.frames.push_front(frame);
+        }
     }
 }

@@ -11,6 +11,7 @@ mod groups;
 mod harness;
 mod hooked;
 mod model;
+mod newest;
 mod presence;
 mod publishing;
 mod rate;
