@@ -15,6 +15,7 @@
 //!   can say how far it is (`progress.rs`). Each is a
 //!   file in `tools/`; what their schemas share is in `schemas.rs`, and where
 //!   an argument has another name than the event's field, `names.rs` translates.
+//!   How events of the log are shown to models is in `events.rs`.
 //!
 //! Start reading at the `Service` implementation of [`Endpoint`], then
 //! `PlainCalls::answer`, then `Toolbox::call`.
@@ -27,6 +28,7 @@ mod arguments;
 mod body;
 mod denied;
 mod endpoint;
+mod events;
 mod handler;
 mod lane;
 mod mcp;

@@ -12,8 +12,8 @@ use crate::plain_calls::PlainCalls;
 use crate::sessions::{SessionCalls, Sessions, SessionsConfig};
 use crate::toolbox::Toolbox;
 use crate::tools::{
-    AcknowledgeEvents, ConnectionStatus, GetReceipts, GetTask, ListTasks, ReportProgress,
-    SendNotification, SimulateProgress,
+    AcknowledgeEvents, ConnectionStatus, GetReceipts, GetRecentEvents, GetTask, ListTasks,
+    PublishEvent, ReportProgress, SendNotification, SimulateProgress,
 };
 
 /// What the endpoint is told about the server it belongs to.
@@ -56,7 +56,9 @@ impl Mcp {
             .with(ListTasks)
             .with(GetTask)
             .with(AcknowledgeEvents)
-            .with(GetReceipts);
+            .with(GetReceipts)
+            .with(PublishEvent)
+            .with(GetRecentEvents);
         let handler = Handler::new(tools);
         let plain = PlainCalls::new(handler.clone(), running.clone());
         let sessions = Arc::new(Sessions::new(config.sessions));

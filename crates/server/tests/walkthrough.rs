@@ -233,7 +233,9 @@ fn the_tools_are_listed_with_their_bounds() {
             "list_tasks",
             "get_task",
             "acknowledge",
-            "get_receipts"
+            "get_receipts",
+            "publish_event",
+            "get_recent_events"
         ]
     );
     let bounds = |tool: usize, field: &str, bound: &str| {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use notification_event::{Draft, TaskId};
-use notification_hub::Subscribe;
+use notification_event::{Draft, Filter, TaskId};
+use notification_hub::{PageRequest, Start, Subscribe};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -21,7 +21,9 @@ async fn each_tool_says_what_it_takes_and_gives() {
             "list_tasks",
             "get_task",
             "acknowledge",
-            "get_receipts"
+            "get_receipts",
+            "publish_event",
+            "get_recent_events"
         ]
     );
     for tool in &tools {
@@ -52,6 +54,7 @@ async fn what_changes_nothing_says_so() {
             "list_tasks",
             "get_task",
             "get_receipts",
+            "get_recent_events",
         ];
         assert_eq!(hints["readOnlyHint"], reads.contains(&name), "{name}");
         if hints["readOnlyHint"] == false {
@@ -83,6 +86,9 @@ async fn what_a_tool_gives_fits_its_schema_and_is_there_as_text() {
             json!({"client_id": "alice", "event_ids": [event_id]}),
         ),
         ("get_receipts", json!({"event_id": event_id})),
+        ("publish_event", json!({"name": "n", "data": {"k": 1}})),
+        ("get_recent_events", json!({})),
+        ("get_recent_events", json!({"since": "all", "limit": 2})),
     ];
     let tools = server.tools().await;
     for (name, arguments) in &calls {
@@ -179,6 +185,7 @@ async fn the_advertised_bounds_are_the_enforced_ones() {
                     "get_task" => json!({"task_id": "x"}),
                     "acknowledge" => json!({"client_id": "x"}),
                     "get_receipts" => json!({"event_id": "x"}),
+                    "publish_event" => json!({"name": "x"}),
                     _ => json!({}),
                 };
                 arguments[field] = value.clone();
@@ -187,9 +194,18 @@ async fn the_advertised_bounds_are_the_enforced_ones() {
                 let what = format!("{name} {field} {value}: {result}");
                 let says = result["content"][0]["text"].as_str().unwrap();
                 let is_refused = says.starts_with(&format!("nothing was done: {field}"));
-                // Of a cursor the schema knows no more than that it is a string.
-                assert!(is_refused != fits || field == "cursor", "{what}");
-                let publishes = ["send_notification", "simulate_progress", "report_progress"];
+                // Of these the schema knows no more than that it is a string.
+                if ["cursor", "since", "expires_at"].contains(&field.as_str()) {
+                    assert!(is_refused, "{what}");
+                    continue;
+                }
+                assert!(is_refused != fits, "{what}");
+                let publishes = [
+                    "send_notification",
+                    "simulate_progress",
+                    "report_progress",
+                    "publish_event",
+                ];
                 if fits && publishes.contains(&name) {
                     assert_eq!(result["isError"], false, "{what}");
                     assert!(server.hub.events_published() > published, "{what}");
@@ -478,4 +494,90 @@ async fn the_bounds_and_defaults_are_the_promised_ones() {
         json!({"type": "string", "enum": types, "default": "info"}),
     );
     check(1, "data", json!({"type": "object"}));
+}
+
+#[tokio::test]
+async fn an_event_is_published_as_it_was_described() {
+    let server = Server::start().await;
+    let arguments = json!({
+        "name": "incident.created", "topic": "ops/incidents", "data": {"z": 1, "a": 2},
+        "title": "Down", "tags": ["db"], "priority": 5, "collapse_key": "db",
+        "event_id": "mine", "require_ack": true, "expires_in": 60, "clients": ["alice"],
+    });
+    let published = server.ask("publish_event", arguments.clone()).await;
+    assert_eq!(published["event_id"], "mine");
+    assert_eq!(published["duplicate"], false);
+    let request = PageRequest {
+        filter: Filter::default(),
+        client: Some("alice".parse().unwrap()),
+        start: Start::Beginning,
+        limit: 10,
+    };
+    let page = server.hub.page(request).await.unwrap();
+    let event: Value = serde_json::from_slice(page.frames[0].json()).unwrap();
+    for field in [
+        "name",
+        "topic",
+        "data",
+        "title",
+        "tags",
+        "priority",
+        "event_id",
+        "require_ack",
+        "collapse_key",
+    ] {
+        assert_eq!(event[field].to_string(), arguments[field].to_string());
+    }
+    assert_eq!(event["type"], "event");
+    assert!(event["expires_at"].is_string(), "{event}");
+
+    let again = server.ask("publish_event", arguments).await;
+    assert_eq!(again["duplicate"], true);
+    assert_eq!(again["cursor"], published["cursor"]);
+    let other = json!({"name": "other", "event_id": "mine"});
+    let conflict = server.refusal("publish_event", other).await;
+    assert!(conflict.contains("event_id"), "{conflict}");
+    let both = json!({"name": "n", "expires_in": 1, "expires_at": "2099-01-01T00:00:00Z"});
+    let both = server.refusal("publish_event", both).await;
+    assert!(both.starts_with("nothing was done: expires_in"), "{both}");
+    assert_eq!(server.hub.events_published(), 1);
+}
+
+#[tokio::test]
+async fn events_are_read_from_the_newest_or_from_a_place() {
+    let server = Server::start().await;
+    let recent = async |arguments: Value| {
+        let answer = server.ask("get_recent_events", arguments).await;
+        let events = answer["events"].as_array().unwrap();
+        let names: Vec<_> = events.iter().map(|e| e["name"].as_str().unwrap()).collect();
+        let names = names.join(" ");
+        (names, answer["more"] == true, answer["cursor"].clone())
+    };
+    let (names, more, beginning) = recent(json!({})).await;
+    assert_eq!((&*names, more), ("", false));
+    for (name, topic) in [("a", "x"), ("b", "x/y"), ("c", "x"), ("d", "z")] {
+        let event = json!({"name": name, "topic": topic});
+        server.ask("publish_event", event).await;
+    }
+    let hidden = json!({"name": "hidden", "clients": ["alice"]});
+    server.ask("publish_event", hidden).await;
+
+    let (names, more, newest) = recent(json!({"limit": 2})).await;
+    assert_eq!((&*names, more), ("c d", false));
+    let (names, more, _) = recent(json!({"topic": "x/**", "limit": 2})).await;
+    assert_eq!((&*names, more), ("b c", false));
+    let first = json!({"since": beginning, "limit": 3});
+    let (names, more, cursor) = recent(first).await;
+    assert_eq!((&*names, more), ("a b c", true));
+    let (names, more, end) = recent(json!({"since": cursor})).await;
+    assert_eq!((&*names, more), ("d", false));
+    assert_eq!(end, newest);
+    assert_eq!(recent(json!({"since": "1h"})).await.0, "a b c d");
+    assert_eq!(recent(json!({"since": end})).await.0, "");
+    let refusal = server.refusal("get_recent_events", json!({"since": "yesterday"}));
+    let refusal = refusal.await;
+    assert!(
+        refusal.starts_with("nothing was done: since: expected a cursor"),
+        "{refusal}"
+    );
 }
