@@ -1,13 +1,11 @@
-use std::net::SocketAddr;
 use std::str::FromStr;
 
 use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::response::Response;
+use notification_event::ParseError;
 use notification_event::schema::{object, reference};
-use notification_event::{ClientId, JsonObject, ParseError, Timestamp};
-use notification_hub::{Caller, ConnectionStatus};
-use serde::Serialize;
+use notification_hub::Caller;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -43,48 +41,9 @@ impl FromStr for ConnectionId {
     }
 }
 
-/// An open stream, as it is shown.
-#[derive(Serialize)]
-pub(crate) struct Connection {
-    connection_id: String,
-    principal: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_id: Option<ClientId>,
-    transport: &'static str,
-    filter: JsonObject,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    durable: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_rate: Option<f64>,
-    since: Timestamp,
-    sent: u64,
-    conflated: u64,
-    lag: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_pending: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_address: Option<SocketAddr>,
-}
-
-impl From<ConnectionStatus> for Connection {
-    fn from(status: ConnectionStatus) -> Self {
-        Self {
-            connection_id: status.id.to_string(),
-            principal: status.principal.to_string(),
-            client_id: status.client,
-            transport: status.transport,
-            filter: status.filter.to_json(),
-            durable: status.durable.map(|ack| ack.as_str()),
-            max_rate: status.max_rate.map(|rate| rate.get()),
-            since: status.since,
-            sent: status.sent,
-            conflated: status.conflated,
-            lag: status.lag,
-            bytes_pending: status.bytes_pending,
-            remote_address: status.remote_address,
-        }
-    }
-}
+/// An open stream, as a [`ConnectionStatus`](notification_hub::ConnectionStatus)
+/// is written.
+pub(crate) struct Connection;
 
 impl Connection {
     pub(crate) fn schema() -> Value {
@@ -123,8 +82,7 @@ pub(crate) async fn list(caller: Caller, RawQuery(query): RawQuery) -> Result<Re
     let mut query = Query::new(query.as_deref());
     let client = client(&mut query);
     query.finish().map_err(Problem::bad_query)?;
-    let open = caller.connections(client.as_ref())?.into_iter();
-    let connections: Vec<_> = open.map(Connection::from).collect();
+    let connections = caller.connections(client.as_ref())?;
     Ok(answer(&json!({"connections": connections})))
 }
 

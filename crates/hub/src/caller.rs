@@ -8,7 +8,7 @@ use notification_access::{
     Refused, Ticket,
 };
 use notification_event::{
-    ClientId, Draft, EventId, Filter, GroupName, Pattern, Report, TaskId, Timestamp,
+    ClientId, Draft, EventId, Filter, GroupName, Pattern, Report, TaskId, Timestamp, Topic,
 };
 use notification_log::{Change, LogError, Record};
 use uuid::Uuid;
@@ -17,8 +17,8 @@ use crate::audit::By;
 use crate::receipts;
 use crate::{
     Acknowledge, AcknowledgeError, Acknowledged, ClientStatus, ConnectionStatus, EventPage,
-    EventReceipts, GroupError, Hub, Metrics, NewestEvents, PageRequest, PublishError, Published,
-    RefusalReason, Subscribe, SubscribeError, Subscription, TaskFilter, TaskStatus,
+    EventReceipts, Frame, GroupError, Hub, Metrics, NewestEvents, PageRequest, PublishError,
+    Published, RefusalReason, Subscribe, SubscribeError, Subscription, TaskFilter, TaskStatus,
 };
 
 /// What keys are called among the records.
@@ -277,6 +277,50 @@ impl Caller {
             ..request
         };
         Ok((request, left))
+    }
+
+    /// An event, if it is in the log, and for whoever asks.
+    pub async fn event(&self, id: EventId) -> Result<Option<Arc<Frame>>, ReadError> {
+        let client = self.ask(self.principal.as_client(None))?;
+        self.sync_groups(client.as_ref()).await?;
+        let Some(frame) = self.hub.event(id, client.as_ref()).await? else {
+            return Ok(None);
+        };
+        let seen = self.principal.grants.read(&frame.head.topic);
+        // What would be enough for any event: it does not say where this one is.
+        let everything = "**".parse().expect("a pattern");
+        let needed = Grant::Subscribe(everything);
+        self.ask(seen.map_err(|_| Denied { needed }))?;
+        Ok(Some(frame))
+    }
+
+    /// Topics on which something that may be read was published lately, in
+    /// order: at most `limit` of those that begin with `prefix`, and whether
+    /// there are more. Known are those of what is kept in memory, and of tasks.
+    pub fn topics(&self, prefix: &str, limit: usize) -> Result<(Vec<Topic>, bool), Refused> {
+        self.vouch()?;
+        let grants = &self.principal.grants;
+        let known = self.hub.known_topics(self.principal.client.as_ref());
+        let known = known.into_iter();
+        let mut readable =
+            known.filter(|topic| topic.as_str().starts_with(prefix) && grants.read(topic).is_ok());
+        let topics = readable.by_ref().take(limit).collect();
+        Ok((topics, readable.next().is_some()))
+    }
+
+    /// The ids of tasks that may be seen, the most recently updated first: at
+    /// most `limit` of those that begin with `prefix`, and whether there are more.
+    pub fn task_ids(&self, prefix: &str, limit: usize) -> Result<(Vec<TaskId>, bool), Refused> {
+        self.vouch()?;
+        let shared = self.hub.shared();
+        let client = self.principal.client.as_ref();
+        let (tasks, has_more) = shared.tasks.list(limit, |status| {
+            status.id().as_str().starts_with(prefix)
+                && self.principal.grants.see_task(&status.task.topic).is_ok()
+                && status.is_for(client, &shared.groups)
+        });
+        let ids = tasks.iter().map(|status| status.id().clone());
+        Ok((ids.collect(), has_more))
     }
 
     /// At most `limit` of the tasks that are wanted and may be seen.

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use notification_access::{Lapsed, Principal, Slot};
-use notification_event::{ClientId, EventId, Filter, Position, Timestamp};
+use notification_event::{ClientId, EventId, Filter, JsonObject, Position, Timestamp};
 use notification_log::AckMode;
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::StreamControl;
@@ -130,6 +131,8 @@ pub trait Peer: Debug + Send + Sync {
 }
 
 /// An open stream, for people to look at.
+///
+/// JSON: the fields below, `id` as `connection_id` and `client` as `client_id`.
 #[derive(Clone, Debug)]
 pub struct ConnectionStatus {
     /// What names it.
@@ -158,6 +161,48 @@ pub struct ConnectionStatus {
     pub bytes_pending: Option<u64>,
     /// Where its reader is.
     pub remote_address: Option<SocketAddr>,
+}
+
+impl Serialize for ConnectionStatus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Wire<'a> {
+            connection_id: String,
+            principal: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            client_id: Option<&'a ClientId>,
+            transport: &'static str,
+            filter: JsonObject,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            durable: Option<&'static str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            max_rate: Option<f64>,
+            since: Timestamp,
+            sent: u64,
+            conflated: u64,
+            lag: u64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            bytes_pending: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            remote_address: Option<SocketAddr>,
+        }
+        Wire {
+            connection_id: self.id.to_string(),
+            principal: &self.principal,
+            client_id: self.client.as_ref(),
+            transport: self.transport,
+            filter: self.filter.to_json(),
+            durable: self.durable.map(|ack| ack.as_str()),
+            max_rate: self.max_rate.map(|rate| rate.get()),
+            since: self.since,
+            sent: self.sent,
+            conflated: self.conflated,
+            lag: self.lag,
+            bytes_pending: self.bytes_pending,
+            remote_address: self.remote_address,
+        }
+        .serialize(serializer)
+    }
 }
 
 /// Whether a reader keeps up.

@@ -174,6 +174,13 @@ impl FanOut {
         self.state().tail.read(position, limit)
     }
 
+    /// Everything that is in memory.
+    pub(crate) fn recent(&self) -> Vec<Arc<Frame>> {
+        let state = self.state();
+        let recent = state.tail.read(state.tail.oldest(), usize::MAX);
+        recent.unwrap_or_default()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder panics")
     }

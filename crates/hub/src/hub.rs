@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use notification_access::{Access, ApiKey, LimitsConfig, Principal, Refused, ServerSecret};
 use notification_event::{
     ClientId, Cursor, Draft, EventId, Filter, GroupName, Report, TaskId, TaskState, Timestamp,
+    Topic,
 };
 use notification_log::{AckMode, Bounds, Change, Commit, EventLog, LogError, Retention};
 use tokio::sync::{Mutex, mpsc};
@@ -407,6 +408,41 @@ impl Hub {
     /// events, so there may be older ones that it has not come to.
     pub async fn newest(&self, request: PageRequest) -> Result<NewestEvents, LogError> {
         page::read_newest(&self.shared, request).await
+    }
+
+    /// An event, if it is in the log, has been handed out, and is for this client,
+    /// or nobody in particular.
+    pub async fn event(
+        &self,
+        id: EventId,
+        client: Option<&ClientId>,
+    ) -> Result<Option<Arc<Frame>>, LogError> {
+        let shared = &self.shared;
+        let Some(entry) = shared.log.find(vec![id]).await?.pop().flatten() else {
+            return Ok(None);
+        };
+        let frame = Frame::new(shared.epoch, entry);
+        let now = Timestamp::from(SystemTime::now());
+        let is_shown = frame.position <= shared.fan_out.head()
+            && shared.is_for(&frame, client)
+            && !frame.head.is_expired(now);
+        Ok(is_shown.then(|| Arc::new(frame)))
+    }
+
+    /// The topics of what is in memory and for this client, or nobody in
+    /// particular, and of the tasks; not the server's own.
+    pub(crate) fn known_topics(&self, client: Option<&ClientId>) -> BTreeSet<Topic> {
+        let shared = &self.shared;
+        let recent = shared.fan_out.recent();
+        let recent = recent
+            .iter()
+            .filter(|frame| !frame.head.topic.is_reserved() && shared.is_for(frame, client));
+        let recent = recent.map(|frame| &frame.head.topic);
+        let recent: BTreeSet<_> = recent.collect();
+        let of_tasks = shared
+            .tasks
+            .topics(|task| task.is_for(client, &shared.groups));
+        recent.into_iter().cloned().chain(of_tasks).collect()
     }
 
     /// Puts a client into a group, for what is published from now on. False if

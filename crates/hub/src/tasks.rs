@@ -1,11 +1,11 @@
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use notification_event::{
     ClientId, Collapse, Cursor, Draft, Event, EventId, Invalid, Position, Report, Task, TaskId,
-    TaskState, Timestamp, percent_json,
+    TaskState, Timestamp, Topic, percent_json,
 };
 use notification_log::{Entry, EventLog, LogError, PageLimit};
 use serde::{Serialize, Serializer};
@@ -97,6 +97,14 @@ impl Tasks {
         tasks.sort_unstable_by_key(|status| Reverse(status.cursor.position));
         let newest = tasks.iter().take(limit).map(|status| (*status).clone());
         (newest.collect(), tasks.len() > limit)
+    }
+
+    /// The topics of those that `wanted` accepts.
+    pub(crate) fn topics(&self, wanted: impl Fn(&TaskStatus) -> bool) -> BTreeSet<Topic> {
+        let known = self.known();
+        let wanted = known.values().filter(|task| wanted(task));
+        let topics: BTreeSet<_> = wanted.map(|status| &status.task.topic).collect();
+        topics.into_iter().cloned().collect()
     }
 
     /// Notes in a progress event since when its task has been under way.
