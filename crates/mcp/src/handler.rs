@@ -5,8 +5,10 @@ use http::request::Parts;
 use notification_hub::Caller;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult,
-    DiscoverResult, ErrorData, Implementation, InitializeRequestParams, ListToolsResult,
-    MetaObject, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
+    DiscoverResult, ErrorData, Implementation, InitializeRequestParams,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject,
+    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
@@ -15,12 +17,21 @@ use serde_json::Value;
 
 use crate::denied::DeniedSlot;
 use crate::progress::Progress;
+use crate::resource;
 use crate::shorten::shorten;
 use crate::tool::Call;
 use crate::toolbox::Toolbox;
 
 /// The methods that are answered, where `initialize` comes first.
-pub(crate) const METHODS: [&str; 4] = ["initialize", "ping", "tools/list", "tools/call"];
+pub(crate) const METHODS: [&str; 7] = [
+    "initialize",
+    "ping",
+    "tools/list",
+    "tools/call",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+];
 
 /// The revisions that `initialize` agrees to. Older ones have another transport.
 pub(crate) static SUPPORTED_VERSIONS: [ProtocolVersion; 3] = [
@@ -30,7 +41,14 @@ pub(crate) static SUPPORTED_VERSIONS: [ProtocolVersion; 3] = [
 ];
 
 /// The methods that are answered in revision 2026-07-28.
-pub(crate) const MODERN_METHODS: [&str; 3] = ["server/discover", "tools/list", "tools/call"];
+pub(crate) const MODERN_METHODS: [&str; 6] = [
+    "server/discover",
+    "tools/list",
+    "tools/call",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+];
 
 /// The revisions that requests may name. `server/discover` lists these and no
 /// older ones: a client that chose one of those would name it, too.
@@ -86,7 +104,10 @@ pub(crate) fn misfit(method: &str, params: &Value) -> Option<String> {
     let reason = match method {
         "initialize" => unreadable::<InitializeRequestParams>(params),
         "tools/call" => unreadable::<CallToolRequestParams>(params),
-        "tools/list" if !params.is_null() => unreadable::<PaginatedRequestParams>(params),
+        "resources/read" => unreadable::<ReadResourceRequestParams>(params),
+        "tools/list" | "resources/list" | "resources/templates/list" if !params.is_null() => {
+            unreadable::<PaginatedRequestParams>(params)
+        }
         _ => None,
     }?;
     Some(format!("invalid params for {method}: {reason}"))
@@ -99,15 +120,44 @@ fn unreadable<'a, P: Deserialize<'a>>(params: &'a Value) -> Option<String> {
     }
 }
 
+/// Who asks, and where word is left for them that a grant was missing.
+fn who_asks(context: &RequestContext<RoleServer>) -> Result<(Caller, DeniedSlot), ErrorData> {
+    let request = context.extensions.get::<Parts>();
+    let extensions = request.map(|parts| &parts.extensions);
+    let caller = extensions.and_then(|e| e.get::<Caller>()).cloned();
+    let denied = extensions.and_then(|e| e.get::<DeniedSlot>()).cloned();
+    caller.zip(denied).ok_or_else(|| {
+        let message = "it is not known who calls";
+        ErrorData::internal_error(message, None)
+    })
+}
+
+/// Refuses to give another page of a list than the first.
+fn the_only(page: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
+    match page.and_then(|page| page.cursor) {
+        None => Ok(()),
+        Some(cursor) => {
+            let cursor = shorten(&cursor);
+            let message = format!("cursor: expected none, as the list has one page, got {cursor}");
+            Err(ErrorData::invalid_params(message, None))
+        }
+    }
+}
+
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_resources()
+            .build();
+        ServerConfig::new(capabilities)
             .with_server_info(identity())
             .with_instructions(
                 "Publishes notifications and task progress to everyone who is connected. \
-                 Tell people something with send_notification, and how far a long job is with \
-                 report_progress; get_receipts says who has seen what, and connection_status \
-                 who is listening and how to listen.",
+                 Tell people something with send_notification, programs with publish_event, and \
+                 how far a long job is with report_progress; get_recent_events says what was \
+                 published, get_receipts who has seen what, and connection_status who is \
+                 listening and how to listen.",
             )
     }
 
@@ -131,11 +181,7 @@ impl ServerHandler for Handler {
         page: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        if let Some(cursor) = page.and_then(|page| page.cursor) {
-            let cursor = shorten(&cursor);
-            let message = format!("cursor: expected none, as the list has one page, got {cursor}");
-            return Err(ErrorData::invalid_params(message, None));
-        }
+        the_only(page)?;
         let mut result = ListToolsResult::with_all_items(self.tools.descriptors());
         if self.is_modern {
             // Everybody is shown the same tools; who may use them is asked later.
@@ -156,14 +202,7 @@ impl ServerHandler for Handler {
         named: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let request = context.extensions.get::<Parts>();
-        let extensions = request.map(|parts| &parts.extensions);
-        let caller = extensions.and_then(|e| e.get::<Caller>()).cloned();
-        let denied = extensions.and_then(|e| e.get::<DeniedSlot>()).cloned();
-        let (Some(caller), Some(denied)) = (caller, denied) else {
-            let message = "it is not known who calls";
-            return Err(ErrorData::internal_error(message, None));
-        };
+        let (caller, denied) = who_asks(&context)?;
         let arguments = named.arguments.unwrap_or_default();
         let call = Call {
             caller,
@@ -172,6 +211,46 @@ impl ServerHandler for Handler {
         };
         let called = self.tools.call(&named.name, arguments, call, &denied);
         let mut result = called.await?;
+        self.sign(&mut result.meta);
+        Ok(result.into())
+    }
+
+    async fn list_resources(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        the_only(page)?;
+        let (caller, _) = who_asks(&context)?;
+        let mut result = ListResourcesResult::with_all_items(resource::list(&caller)?);
+        self.sign(&mut result.meta);
+        Ok(result)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        the_only(page)?;
+        let mut result = ListResourceTemplatesResult::with_all_items(resource::templates());
+        if self.is_modern {
+            result = result
+                .with_ttl_ms(TTL_MS)
+                .with_cache_scope(CacheScope::Public);
+        }
+        self.sign(&mut result.meta);
+        Ok(result)
+    }
+
+    async fn read_resource(
+        &self,
+        named: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let (caller, _) = who_asks(&context)?;
+        let contents = resource::read(&caller, &named.uri).await?;
+        let mut result = ReadResourceResult::new(vec![contents]);
         self.sign(&mut result.meta);
         Ok(result.into())
     }

@@ -30,7 +30,10 @@ async fn initialize_agrees_to_a_version_and_needs_no_session() {
         assert_eq!(json["id"], "1");
         let result = &json["result"];
         assert_eq!(result["protocolVersion"], agreed, "{asked}");
-        assert_eq!(result["capabilities"], json!({"tools": {}}));
+        assert_eq!(
+            result["capabilities"],
+            json!({"tools": {}, "resources": {}})
+        );
         assert_eq!(result["serverInfo"]["name"], "notification-server");
     }
 }
@@ -170,7 +173,7 @@ async fn each_mistake_has_its_code_and_nothing_is_published() {
     for method in [
         "nope/x",
         "prompts/list",
-        "resources/read",
+        "resources/subscribe",
         "server/discover",
     ] {
         let body = json!({"jsonrpc": "2.0", "id": "u", "method": method, "params": {}});
@@ -187,6 +190,16 @@ async fn each_mistake_has_its_code_and_nothing_is_published() {
         ),
         ("tools/list", json!({"cursor": 5}), "expected a string"),
         ("tools/list", json!({"cursor": "x"}), "expected none"),
+        ("resources/list", json!({"cursor": 5}), "expected a string"),
+        ("resources/list", json!({"cursor": "x"}), "expected none"),
+        (
+            "resources/templates/list",
+            json!({"cursor": "x"}),
+            "expected none",
+        ),
+        ("resources/read", no.clone(), "missing"),
+        ("resources/read", json!({}), "missing field `uri`"),
+        ("resources/read", json!({"uri": 5}), "expected a string"),
         ("tools/call", no.clone(), "missing"),
         ("tools/call", json!({}), "missing field `name`"),
         (

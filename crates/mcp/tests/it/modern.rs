@@ -89,7 +89,10 @@ async fn a_server_says_what_it_is() {
     assert_eq!(json["id"], 7);
     assert_eq!(result["resultType"], "complete");
     assert_eq!(result["supportedVersions"], json!([VERSION]));
-    assert_eq!(result["capabilities"], json!({"tools": {}}));
+    assert_eq!(
+        result["capabilities"],
+        json!({"tools": {}, "resources": {}})
+    );
     let identity = &result["_meta"]["io.modelcontextprotocol/serverInfo"];
     assert_eq!(identity["name"], "notification-server");
     assert!(identity["version"].is_string());

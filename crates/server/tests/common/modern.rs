@@ -19,7 +19,7 @@ impl Modern {
             ("MCP-Protocol-Version", VERSION.to_owned()),
             ("Mcp-Method", method.to_owned()),
         ];
-        if let Some(name) = params["name"].as_str() {
+        if let Some(name) = params["name"].as_str().or(params["uri"].as_str()) {
             headers.push(("Mcp-Name", name.to_owned()));
         }
         params["_meta"] = json!({

@@ -1,0 +1,229 @@
+//! What MCP clients can read beside calling tools: resources, over the real server.
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "common/modern.rs"]
+mod modern;
+#[path = "common/secured.rs"]
+mod secured;
+
+use common::server;
+use modern::Modern;
+use notification_testkit::{EventStream, ServerProcess};
+use secured::{Credential, Secured};
+use serde_json::{Value, json};
+
+/// Asks as curl does: the JSON-RPC message of the answer.
+fn ask(server: &ServerProcess, method: &str, params: &Value) -> Value {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    let headers = [("Content-Type", "application/json")];
+    let answer = server.request("POST", "/mcp", &headers, &body.to_string());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+fn ask_as(secured: &Secured, of: &Credential, method: &str, params: &Value) -> Value {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    let answer = secured.ask(of, "POST", "/mcp", Some(&body));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+fn publish(server: &ServerProcess, event: &Value) -> Value {
+    let headers = [("Content-Type", "application/json")];
+    let answer = server.request("POST", "/v1/events", &headers, &event.to_string());
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.json()
+}
+
+/// The JSON of the resource that was read.
+fn content(answer: &Value, uri: &str) -> Value {
+    let contents = &answer["result"]["contents"];
+    assert_eq!(contents[0]["uri"], uri, "{answer}");
+    assert_eq!(contents[0]["mimeType"], "application/json");
+    serde_json::from_str(contents[0]["text"].as_str().unwrap()).unwrap()
+}
+
+fn uris(answer: &Value) -> Vec<&str> {
+    let resources = answer["result"]["resources"].as_array().unwrap();
+    let uris = resources.iter().map(|resource| resource["uri"].as_str());
+    uris.map(Option::unwrap).collect()
+}
+
+#[test]
+fn resources_are_listed_and_read() {
+    let server = server(&[]);
+    let read = |uri: &str| content(&ask(&server, "resources/read", &json!({"uri": uri})), uri);
+    for number in 0..60 {
+        let event = json!({"type": "event", "name": format!("n{number}"), "topic": "ops/db"});
+        publish(&server, &event);
+    }
+    let task = json!({"type": "progress", "task_id": "t", "task_name": "T", "topic": "jobs"});
+    publish(&server, &task);
+    let published = json!({"type": "notification", "message": "m", "event_id": "e:1"});
+    publish(&server, &published);
+
+    let listed = ask(&server, "resources/list", &json!({}));
+    assert_eq!(
+        uris(&listed),
+        [
+            "notification://tasks",
+            "notification://connections",
+            "notification://topics/default",
+            "notification://topics/jobs",
+            "notification://topics/ops/db",
+        ]
+    );
+    for uri in uris(&listed) {
+        read(uri);
+    }
+    let templates = ask(&server, "resources/templates/list", &json!({}));
+    let templates = templates["result"]["resourceTemplates"].clone();
+    let templates = templates.as_array().unwrap();
+    let templates = templates.iter().map(|t| t["uriTemplate"].as_str().unwrap());
+    assert_eq!(
+        Vec::from_iter(templates),
+        [
+            "notification://topics/{topic}",
+            "notification://events/{event_id}",
+            "notification://tasks/{task_id}",
+        ]
+    );
+
+    for uri in [
+        "notification://topics/ops/db",
+        "notification://topics/ops%2Fdb",
+    ] {
+        let topic = read(uri);
+        let events = topic["events"].as_array().unwrap();
+        assert_eq!(topic["topic"], "ops/db");
+        assert_eq!((events.len(), &topic["has_older"]), (50, &json!(true)));
+        assert_eq!(
+            (&events[0]["name"], &events[49]["name"]),
+            (&json!("n10"), &json!("n59"))
+        );
+    }
+    let quiet = read("notification://topics/quiet");
+    assert_eq!(
+        (&quiet["events"], &quiet["has_older"]),
+        (&json!([]), &json!(false))
+    );
+    assert_eq!(read("notification://events/e:1")["message"], "m");
+    assert_eq!(read("notification://events/e%3A1")["message"], "m");
+    assert_eq!(read("notification://tasks/t")["task_name"], "T");
+    let tasks = read("notification://tasks");
+    assert_eq!(tasks["tasks"][0]["task_id"], "t");
+    let _stream = EventStream::open(server.address(), "/v1/stream", &[]);
+    let connections = read("notification://connections");
+    let own = server.get("/v1/connections").json();
+    assert_eq!(connections["connections"][0]["transport"], "sse");
+    assert_eq!(
+        connections["connections"][0]["connection_id"],
+        own["connections"][0]["connection_id"]
+    );
+}
+
+#[test]
+fn what_is_not_there_is_not_found() {
+    let server = server(&[]);
+    for uri in [
+        "",
+        "notification://events/nope",
+        "notification://tasks/nope",
+        "notification://topics/a b",
+        "notification://other",
+        "file:///etc/passwd",
+    ] {
+        let params = json!({"uri": uri});
+        let answer = ask(&server, "resources/read", &params);
+        assert_eq!(answer["error"]["code"], -32002, "{answer}");
+        assert_eq!(answer["error"]["data"]["uri"], uri, "{answer}");
+    }
+    let request = Modern::new(
+        "resources/read",
+        json!({"uri": "notification://events/nope"}),
+    );
+    let body = request.body.to_string();
+    let answer = server.request("POST", "/mcp", &request.headers(), &body);
+    assert_eq!(answer.json()["error"]["code"], -32602, "{answer:?}");
+    let request = Modern::new("resources/read", json!({"uri": "notification://tasks"}));
+    let body = request.body.to_string();
+    let answer = server.request("POST", "/mcp", &request.headers(), &body);
+    let result = &answer.json()["result"];
+    assert_eq!(result["cacheScope"], "private", "{answer:?}");
+    let listed = Modern::new("resources/list", json!({}));
+    let body = listed.body.to_string();
+    let answer = server.request("POST", "/mcp", &listed.headers(), &body);
+    assert_eq!(answer.json()["result"]["cacheScope"], "private");
+}
+
+#[test]
+fn what_may_not_be_read_is_not_there_either() {
+    let secured = Secured::start("");
+    let admin = Secured::admin();
+    let publish = |event: Value| {
+        let answer = secured.ask(&admin, "POST", "/v1/events", Some(&event));
+        assert_eq!(answer.status, 201, "{answer:?}");
+    };
+    for topic in ["ops", "dev"] {
+        publish(json!({"type": "event", "name": "n", "topic": topic, "event_id": topic}));
+        publish(json!({"type": "progress", "task_id": topic, "task_name": "T", "topic": topic}));
+    }
+    publish(
+        json!({"type": "event", "name": "n", "topic": "ops/secret", "event_id": "hers",
+                   "audience": {"clients": ["alice"]}}),
+    );
+    let reader = json!({"name": "reader", "allow": ["subscribe:ops/**"]});
+    let reader = secured.key(&reader).1;
+    let alice = json!({"name": "alice", "allow": ["subscribe:ops/**"], "client_id": "alice"});
+    let alice = secured.key(&alice).1;
+
+    let list = |of: &Credential| {
+        let listed = ask_as(&secured, of, "resources/list", &json!({}));
+        uris(&listed).join(" ")
+    };
+    assert_eq!(
+        list(&reader),
+        "notification://tasks notification://topics/ops"
+    );
+    assert_eq!(
+        list(&alice),
+        "notification://tasks notification://topics/ops notification://topics/ops/secret"
+    );
+    let read =
+        |of: &Credential, uri: &str| ask_as(&secured, of, "resources/read", &json!({"uri": uri}));
+    let unlike = |uri: &str| {
+        let answer = read(&reader, uri);
+        let error = answer["error"].to_string();
+        error.replace(uri, "URI")
+    };
+    let unknown = unlike("notification://events/nope");
+    assert!(unknown.contains("-32002"), "{unknown}");
+    for uri in [
+        "notification://events/dev",
+        "notification://events/hers",
+        "notification://tasks/dev",
+        "notification://topics/dev",
+        "notification://topics/$audit",
+        "notification://connections",
+    ] {
+        assert_eq!(unlike(uri), unknown, "{uri}");
+    }
+    for uri in [
+        "notification://events/ops",
+        "notification://tasks/ops",
+        "notification://topics/ops",
+    ] {
+        content(&read(&reader, uri), uri);
+    }
+    let uri = "notification://events/hers";
+    assert_eq!(content(&read(&alice, uri), uri)["event_id"], "hers");
+    let uri = "notification://topics/ops/secret";
+    assert_eq!(content(&read(&reader, uri), uri)["events"], json!([]));
+    let uri = "notification://tasks";
+    let tasks = content(&read(&reader, uri), uri);
+    assert_eq!(tasks["tasks"].as_array().unwrap().len(), 1);
+    assert_eq!(tasks["narrowed_to"], json!(["ops/**"]));
+    let nobody = secured.allowed("nobody", &["publish:**"]);
+    assert_eq!(list(&nobody), "");
+}
