@@ -5,10 +5,11 @@ use http::request::Parts;
 use notification_hub::Caller;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult,
-    DiscoverResult, ErrorData, Implementation, InitializeRequestParams,
-    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject,
-    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, ServerCapabilities, ServerConfig, Tool,
+    DiscoverResult, ErrorData, GetPromptRequestParams, GetPromptResponse, Implementation,
+    InitializeRequestParams, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ServerCapabilities,
+    ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
@@ -17,13 +18,14 @@ use serde_json::Value;
 
 use crate::denied::DeniedSlot;
 use crate::progress::Progress;
+use crate::prompt::Prompt;
 use crate::resource;
 use crate::shorten::shorten;
 use crate::tool::Call;
 use crate::toolbox::Toolbox;
 
 /// The methods that are answered, where `initialize` comes first.
-pub(crate) const METHODS: [&str; 7] = [
+pub(crate) const METHODS: [&str; 9] = [
     "initialize",
     "ping",
     "tools/list",
@@ -31,6 +33,8 @@ pub(crate) const METHODS: [&str; 7] = [
     "resources/list",
     "resources/templates/list",
     "resources/read",
+    "prompts/list",
+    "prompts/get",
 ];
 
 /// The revisions that `initialize` agrees to. Older ones have another transport.
@@ -41,13 +45,15 @@ pub(crate) static SUPPORTED_VERSIONS: [ProtocolVersion; 3] = [
 ];
 
 /// The methods that are answered in revision 2026-07-28.
-pub(crate) const MODERN_METHODS: [&str; 6] = [
+pub(crate) const MODERN_METHODS: [&str; 8] = [
     "server/discover",
     "tools/list",
     "tools/call",
     "resources/list",
     "resources/templates/list",
     "resources/read",
+    "prompts/list",
+    "prompts/get",
 ];
 
 /// The revisions that requests may name. `server/discover` lists these and no
@@ -105,7 +111,10 @@ pub(crate) fn misfit(method: &str, params: &Value) -> Option<String> {
         "initialize" => unreadable::<InitializeRequestParams>(params),
         "tools/call" => unreadable::<CallToolRequestParams>(params),
         "resources/read" => unreadable::<ReadResourceRequestParams>(params),
-        "tools/list" | "resources/list" | "resources/templates/list" if !params.is_null() => {
+        "prompts/get" => unreadable::<GetPromptRequestParams>(params),
+        "tools/list" | "resources/list" | "resources/templates/list" | "prompts/list"
+            if !params.is_null() =>
+        {
             unreadable::<PaginatedRequestParams>(params)
         }
         _ => None,
@@ -149,6 +158,7 @@ impl ServerHandler for Handler {
         let capabilities = ServerCapabilities::builder()
             .enable_tools()
             .enable_resources()
+            .enable_prompts()
             .build();
         ServerConfig::new(capabilities)
             .with_server_info(identity())
@@ -251,6 +261,36 @@ impl ServerHandler for Handler {
         let (caller, _) = who_asks(&context)?;
         let contents = resource::read(&caller, &named.uri).await?;
         let mut result = ReadResourceResult::new(vec![contents]);
+        self.sign(&mut result.meta);
+        Ok(result.into())
+    }
+
+    async fn list_prompts(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        the_only(page)?;
+        let prompts = Prompt::ALL.iter().map(Prompt::descriptor);
+        let mut result = ListPromptsResult::with_all_items(prompts.collect());
+        if self.is_modern {
+            result = result
+                .with_ttl_ms(TTL_MS)
+                .with_cache_scope(CacheScope::Public);
+        }
+        self.sign(&mut result.meta);
+        Ok(result)
+    }
+
+    async fn get_prompt(
+        &self,
+        named: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let (caller, denied) = who_asks(&context)?;
+        let prompt = Prompt::named(&named.name)?;
+        let arguments = named.arguments.unwrap_or_default();
+        let mut result = prompt.get(&caller, arguments, &denied).await?;
         self.sign(&mut result.meta);
         Ok(result.into())
     }

@@ -16,7 +16,8 @@
 //!   file in `tools/`; what their schemas share is in `schemas.rs`, and where
 //!   an argument has another name than the event's field, `names.rs` translates.
 //!   How events of the log are shown to models is in `events.rs`.
-//! - A resource (`resource.rs`) is read by its URI.
+//! - A resource (`resource.rs`) is read by its URI. A prompt (`prompt.rs`) is a
+//!   question to a model, with the events that it is about.
 //!
 //! Start reading at the `Service` implementation of [`Endpoint`], then
 //! `PlainCalls::answer`, then `Toolbox::call`.
@@ -39,6 +40,7 @@ mod modern_calls;
 mod names;
 mod plain_calls;
 mod progress;
+mod prompt;
 mod refusal;
 mod resource;
 mod schemas;

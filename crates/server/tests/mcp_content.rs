@@ -1,4 +1,5 @@
-//! What MCP clients can read beside calling tools: resources, over the real server.
+//! What MCP clients can read beside calling tools: resources
+//! and prompts, over the real server.
 
 #[path = "common/mod.rs"]
 mod common;
@@ -226,4 +227,128 @@ fn what_may_not_be_read_is_not_there_either() {
     assert_eq!(tasks["narrowed_to"], json!(["ops/**"]));
     let nobody = secured.allowed("nobody", &["publish:**"]);
     assert_eq!(list(&nobody), "");
+}
+
+/// The text of a prompt: the question, and the events on lines of their own.
+fn prompted(answer: &Value) -> (String, Vec<Value>) {
+    let messages = answer["result"]["messages"].as_array();
+    let [message] = &messages.unwrap_or_else(|| panic!("{answer}"))[..] else {
+        panic!("{answer}")
+    };
+    assert_eq!(message["role"], "user");
+    let text = message["content"]["text"].as_str().unwrap();
+    let events = text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    (text.to_owned(), events.collect())
+}
+
+#[test]
+fn prompts_have_the_newest_events_and_say_what_they_lack() {
+    let server = server(&[]);
+    let listed = ask(&server, "prompts/list", &json!({}));
+    let prompts = listed["result"]["prompts"].as_array().unwrap();
+    let required: Vec<_> = prompts
+        .iter()
+        .map(|p| (p["name"].as_str().unwrap(), &p["arguments"][0]["required"]))
+        .collect();
+    assert_eq!(
+        required,
+        [
+            ("summarize_notifications", &json!(false)),
+            ("incident_report", &json!(true)),
+        ]
+    );
+    let get = |name: &str, arguments: Value| {
+        let params = json!({"name": name, "arguments": arguments});
+        prompted(&ask(&server, "prompts/get", &params))
+    };
+    let (text, events) = get("summarize_notifications", json!({}));
+    assert!(text.contains("There are none."), "{text}");
+    assert_eq!(events.len(), 0);
+
+    for number in 0..3 {
+        let event =
+            json!({"type": "notification", "topic": "ops/db", "message": format!("m{number}")});
+        publish(&server, &event);
+    }
+    let (text, events) = get(
+        "incident_report",
+        json!({"topic": "ops/**", "since": "10m"}),
+    );
+    assert!(text.contains("on topic ops/** since 10m. There are 3, and all"));
+    let messages: Vec<_> = events
+        .iter()
+        .map(|e| e["message"].as_str().unwrap())
+        .collect();
+    assert_eq!(messages, ["m0", "m1", "m2"]);
+    let (_, events) = get("incident_report", json!({"topic": "dev"}));
+    assert_eq!(events.len(), 0);
+
+    for number in 0..120 {
+        let event = json!({"type": "event", "name": format!("n{number}"), "topic": "many"});
+        publish(&server, &event);
+    }
+    let (text, events) = get("summarize_notifications", json!({"topic": "many"}));
+    assert!(text.contains("the newest 100; older ones were left out"));
+    assert_eq!((events.len(), &events[99]["name"]), (100, &json!("n119")));
+
+    // What somebody wrote into an event stays on its line.
+    let large = "x\n".repeat(20_000);
+    for _ in 0..5 {
+        let event =
+            json!({"type": "event", "name": "large", "topic": "large", "data": {"k": large}});
+        publish(&server, &event);
+    }
+    let (text, events) = get("summarize_notifications", json!({"topic": "large"}));
+    assert!(text.len() < 140_000, "{}", text.len());
+    assert!((1..5).contains(&events.len()), "{}", events.len());
+    assert!(text.contains("older ones were left out"));
+}
+
+#[test]
+fn prompts_refuse_by_naming_the_argument() {
+    let secured = Secured::start("");
+    let reader = secured.allowed("reader", &["subscribe:ops/**"]);
+    let event = json!({"type": "event", "name": "secret", "topic": "dev"});
+    let published = secured.ask(&Secured::admin(), "POST", "/v1/events", Some(&event));
+    assert_eq!(published.status, 201);
+    let get = |name: &str, arguments: Value| {
+        let params = json!({"name": name, "arguments": arguments});
+        ask_as(&secured, &reader, "prompts/get", &params)
+    };
+    let check = |name: &str, arguments: Value, says: &str| {
+        let answer = get(name, arguments);
+        assert_eq!(answer["error"]["code"], -32602, "{answer}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with(says), "{message}");
+    };
+    check("incident_report", json!({}), "topic: expected");
+    check(
+        "incident_report",
+        json!({"topic": "a b"}),
+        "topic: expected",
+    );
+    check(
+        "incident_report",
+        json!({"topic": "dev"}),
+        "topic: this needs the grant subscribe:dev",
+    );
+    check(
+        "summarize_notifications",
+        json!({"since": "soon"}),
+        "since: expected a cursor",
+    );
+    check(
+        "summarize_notifications",
+        json!({"limit": "5"}),
+        "limit: expected no such field",
+    );
+    check("nope", json!({}), "unknown prompt `nope`");
+    let (text, events) = prompted(&get("summarize_notifications", json!({})));
+    assert!(
+        text.contains("as far as they may be read here: ops/**"),
+        "{text}"
+    );
+    assert_eq!(events.len(), 0);
 }

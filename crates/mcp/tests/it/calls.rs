@@ -32,7 +32,7 @@ async fn initialize_agrees_to_a_version_and_needs_no_session() {
         assert_eq!(result["protocolVersion"], agreed, "{asked}");
         assert_eq!(
             result["capabilities"],
-            json!({"tools": {}, "resources": {}})
+            json!({"tools": {}, "resources": {}, "prompts": {}})
         );
         assert_eq!(result["serverInfo"]["name"], "notification-server");
     }
@@ -172,7 +172,7 @@ async fn each_mistake_has_its_code_and_nothing_is_published() {
     }
     for method in [
         "nope/x",
-        "prompts/list",
+        "prompts/nope",
         "resources/subscribe",
         "server/discover",
     ] {
@@ -200,6 +200,34 @@ async fn each_mistake_has_its_code_and_nothing_is_published() {
         ("resources/read", no.clone(), "missing"),
         ("resources/read", json!({}), "missing field `uri`"),
         ("resources/read", json!({"uri": 5}), "expected a string"),
+        ("prompts/list", json!({"cursor": "x"}), "expected none"),
+        ("prompts/get", no.clone(), "missing"),
+        ("prompts/get", json!({}), "missing field `name`"),
+        (
+            "prompts/get",
+            json!({"name": "nope"}),
+            "unknown prompt `nope`; known are summarize_notifications, incident_report",
+        ),
+        (
+            "prompts/get",
+            json!({"name": "incident_report"}),
+            "topic: expected this field, which is required",
+        ),
+        (
+            "prompts/get",
+            json!({"name": "summarize_notifications", "arguments": {"since": "yesterday"}}),
+            "since: expected a cursor",
+        ),
+        (
+            "prompts/get",
+            json!({"name": "summarize_notifications", "arguments": {"topic": 5}}),
+            "topic: expected a string",
+        ),
+        (
+            "prompts/get",
+            json!({"name": "summarize_notifications", "arguments": {"tpoic": "a"}}),
+            "tpoic: expected no such",
+        ),
         ("tools/call", no.clone(), "missing"),
         ("tools/call", json!({}), "missing field `name`"),
         (
