@@ -4,18 +4,19 @@ use std::sync::Arc;
 use http::request::Parts;
 use notification_hub::Caller;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult,
-    DiscoverResult, ErrorData, GetPromptRequestParams, GetPromptResponse, Implementation,
-    InitializeRequestParams, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
-    ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion,
-    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ServerCapabilities,
-    ServerConfig, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
+    CustomRequest, CustomResult, DiscoverResult, ErrorData, GetPromptRequestParams,
+    GetPromptResponse, Implementation, InitializeRequestParams, ListPromptsResult,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject,
+    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::completion;
 use crate::denied::DeniedSlot;
 use crate::progress::Progress;
 use crate::prompt::Prompt;
@@ -25,7 +26,7 @@ use crate::tool::Call;
 use crate::toolbox::Toolbox;
 
 /// The methods that are answered, where `initialize` comes first.
-pub(crate) const METHODS: [&str; 9] = [
+pub(crate) const METHODS: [&str; 10] = [
     "initialize",
     "ping",
     "tools/list",
@@ -35,6 +36,7 @@ pub(crate) const METHODS: [&str; 9] = [
     "resources/read",
     "prompts/list",
     "prompts/get",
+    "completion/complete",
 ];
 
 /// The revisions that `initialize` agrees to. Older ones have another transport.
@@ -45,7 +47,7 @@ pub(crate) static SUPPORTED_VERSIONS: [ProtocolVersion; 3] = [
 ];
 
 /// The methods that are answered in revision 2026-07-28.
-pub(crate) const MODERN_METHODS: [&str; 8] = [
+pub(crate) const MODERN_METHODS: [&str; 9] = [
     "server/discover",
     "tools/list",
     "tools/call",
@@ -54,6 +56,7 @@ pub(crate) const MODERN_METHODS: [&str; 8] = [
     "resources/read",
     "prompts/list",
     "prompts/get",
+    "completion/complete",
 ];
 
 /// The revisions that requests may name. `server/discover` lists these and no
@@ -111,6 +114,7 @@ pub(crate) fn misfit(method: &str, params: &Value) -> Option<String> {
         "initialize" => unreadable::<InitializeRequestParams>(params),
         "tools/call" => unreadable::<CallToolRequestParams>(params),
         "resources/read" => unreadable::<ReadResourceRequestParams>(params),
+        "completion/complete" => unreadable::<CompleteRequestParams>(params),
         "prompts/get" => unreadable::<GetPromptRequestParams>(params),
         "tools/list" | "resources/list" | "resources/templates/list" | "prompts/list"
             if !params.is_null() =>
@@ -159,6 +163,7 @@ impl ServerHandler for Handler {
             .enable_tools()
             .enable_resources()
             .enable_prompts()
+            .enable_completions()
             .build();
         ServerConfig::new(capabilities)
             .with_server_info(identity())
@@ -293,6 +298,17 @@ impl ServerHandler for Handler {
         let mut result = prompt.get(&caller, arguments, &denied).await?;
         self.sign(&mut result.meta);
         Ok(result.into())
+    }
+
+    async fn complete(
+        &self,
+        asked: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        let (caller, _) = who_asks(&context)?;
+        let mut result = CompleteResult::new(completion::complete(&caller, &asked)?);
+        self.sign(&mut result.meta);
+        Ok(result)
     }
 
     /// `rmcp` hands over what it could not read as a request it knows. The

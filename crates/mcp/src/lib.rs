@@ -17,7 +17,8 @@
 //!   an argument has another name than the event's field, `names.rs` translates.
 //!   How events of the log are shown to models is in `events.rs`.
 //! - A resource (`resource.rs`) is read by its URI. A prompt (`prompt.rs`) is a
-//!   question to a model, with the events that it is about.
+//!   question to a model, with the events that it is about. What people type to
+//!   name one is completed (`completion.rs`).
 //!
 //! Start reading at the `Service` implementation of [`Endpoint`], then
 //! `PlainCalls::answer`, then `Toolbox::call`.
@@ -28,6 +29,7 @@
 
 mod arguments;
 mod body;
+mod completion;
 mod denied;
 mod endpoint;
 mod events;

@@ -1,5 +1,5 @@
-//! What MCP clients can read beside calling tools: resources
-//! and prompts, over the real server.
+//! What MCP clients can read beside calling tools: resources,
+//! prompts and completions, over the real server.
 
 #[path = "common/mod.rs"]
 mod common;
@@ -351,4 +351,61 @@ fn prompts_refuse_by_naming_the_argument() {
         "{text}"
     );
     assert_eq!(events.len(), 0);
+}
+
+#[test]
+fn what_is_typed_is_completed_by_what_may_be_seen() {
+    let secured = Secured::start("");
+    let admin = Secured::admin();
+    let mut events: Vec<_> = (0..120)
+        .map(|n| json!({"type": "event", "name": "n", "topic": format!("ops/t{n:03}")}))
+        .collect();
+    events.push(json!({"type": "event", "name": "n", "topic": "other"}));
+    events.push(json!({"type": "event", "name": "n", "topic": "ops/hers",
+                       "audience": {"clients": ["alice"]}}));
+    for number in 0..105 {
+        let topic = if number < 103 { "ops" } else { "dev" };
+        events.push(
+            json!({"type": "progress", "task_id": format!("job-{number}"),
+                           "task_name": "T", "topic": topic}),
+        );
+    }
+    let published = secured.ask(&admin, "POST", "/v1/events", Some(&json!(events)));
+    assert_eq!(published.status, 201, "{published:?}");
+    let reader = secured.allowed("reader", &["subscribe:ops/**"]);
+    let complete = |reference: Value, argument: &str, typed: &str| {
+        let params = json!({"ref": reference, "argument": {"name": argument, "value": typed}});
+        let answer = ask_as(&secured, &reader, "completion/complete", &params);
+        let completion = &answer["result"]["completion"];
+        let values = completion["values"].as_array();
+        let values = values.unwrap_or_else(|| panic!("{answer}")).iter();
+        let values: Vec<_> = values.map(|v| v.as_str().unwrap().to_owned()).collect();
+        (values, completion["hasMore"] == true)
+    };
+    let prompt = |name: &str| json!({"type": "ref/prompt", "name": name});
+    let resource = |template: &str| {
+        let uri = format!("notification://{template}");
+        json!({"type": "ref/resource", "uri": uri})
+    };
+    let topics = || resource("topics/{topic}");
+    let (values, more) = complete(topics(), "topic", "");
+    assert_eq!((values.len(), more), (100, true));
+    assert!(values.iter().all(|topic| topic.starts_with("ops")));
+    let (values, more) = complete(topics(), "topic", "ops/t11");
+    assert_eq!((values.len(), more), (10, false));
+    for typed in ["other", "dev", "ops/h", "$", "OPS"] {
+        assert_eq!(complete(topics(), "topic", typed), (vec![], false));
+    }
+    let of_prompt = complete(prompt("incident_report"), "topic", "ops/t119");
+    assert_eq!(of_prompt, (vec!["ops/t119".to_owned()], false));
+    let tasks = || resource("tasks/{task_id}");
+    let (values, more) = complete(tasks(), "task_id", "job-");
+    assert_eq!((values.len(), more, &*values[0]), (100, true, "job-102"));
+    let (values, more) = complete(tasks(), "task_id", "job-10");
+    assert_eq!(values, ["job-102", "job-101", "job-100", "job-10"]);
+    assert!(!more);
+    let (values, _) = complete(prompt("summarize_notifications"), "since", "1");
+    assert_eq!(values.len(), 0);
+    let (values, _) = complete(resource("events/{event_id}"), "event_id", "");
+    assert_eq!(values.len(), 0);
 }

@@ -32,7 +32,7 @@ async fn initialize_agrees_to_a_version_and_needs_no_session() {
         assert_eq!(result["protocolVersion"], agreed, "{asked}");
         assert_eq!(
             result["capabilities"],
-            json!({"tools": {}, "resources": {}, "prompts": {}})
+            json!({"tools": {}, "resources": {}, "prompts": {}, "completions": {}})
         );
         assert_eq!(result["serverInfo"]["name"], "notification-server");
     }
@@ -227,6 +227,31 @@ async fn each_mistake_has_its_code_and_nothing_is_published() {
             "prompts/get",
             json!({"name": "summarize_notifications", "arguments": {"tpoic": "a"}}),
             "tpoic: expected no such",
+        ),
+        ("completion/complete", no.clone(), "missing"),
+        ("completion/complete", json!({}), "missing field `ref`"),
+        (
+            "completion/complete",
+            json!({"ref": {"type": "ref/other"}, "argument": {"name": "topic", "value": ""}}),
+            "ref/other",
+        ),
+        (
+            "completion/complete",
+            json!({"ref": {"type": "ref/prompt", "name": "nope"},
+                   "argument": {"name": "topic", "value": ""}}),
+            "unknown prompt `nope`",
+        ),
+        (
+            "completion/complete",
+            json!({"ref": {"type": "ref/resource", "uri": "notification://tasks"},
+                   "argument": {"name": "task_id", "value": ""}}),
+            "ref.uri: expected one of notification://topics/{topic}, ",
+        ),
+        (
+            "completion/complete",
+            json!({"ref": {"type": "ref/resource", "uri": "notification://tasks/{task_id}"},
+                   "argument": {"name": "topic", "value": ""}}),
+            "argument.name: expected task_id of notification://tasks/{task_id}, got topic",
         ),
         ("tools/call", no.clone(), "missing"),
         ("tools/call", json!({}), "missing field `name`"),
