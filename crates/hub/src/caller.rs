@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use notification_access::{
     Access, ApiKey, Asker, Denied, Grant, IssueError, Limited, NewKey, NewKeyError, Principal,
-    Refused, Ticket,
+    Refused, Slot, Ticket,
 };
 use notification_event::{
     ClientId, Draft, EventId, Filter, GroupName, Pattern, Report, TaskId, Timestamp, Topic,
@@ -14,6 +14,7 @@ use notification_log::{Change, LogError, Record};
 use uuid::Uuid;
 
 use crate::audit::By;
+use crate::own_tasks::{self, OwnTask};
 use crate::receipts;
 use crate::{
     Acknowledge, AcknowledgeError, Acknowledged, ClientStatus, ConnectionStatus, EventPage,
@@ -60,6 +61,19 @@ pub enum KeyError {
     /// It cannot be stored.
     #[error(transparent)]
     Publish(#[from] PublishError),
+}
+
+/// What became of the wish that a task ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelTask {
+    /// It was told to, and will say so.
+    Told,
+    /// It had ended.
+    Ended,
+    /// Some other program reports it, which the server cannot tell anything.
+    NotOurs,
+    /// There is none, as far as whoever asks may know.
+    Unknown,
 }
 
 /// Tasks, as far as they may be seen.
@@ -198,7 +212,7 @@ impl Caller {
     pub async fn subscribe(&self, wanted: Subscribe) -> Result<Subscription, SubscribeError> {
         let client = self.ask(self.principal.as_client(wanted.client))?;
         let narrowed = self.ask(self.principal.grants.narrow(wanted.filter))?;
-        let slot = self.within(self.access().admit_stream(self.asker()))?;
+        let slot = self.admit_stream()?;
         self.sync_groups(client.as_ref()).await?;
         let wanted = Subscribe {
             filter: narrowed.filter,
@@ -294,16 +308,52 @@ impl Caller {
         Ok(Some(frame))
     }
 
+    /// Whether an event may be read. Who may not is not refused: it is asked of
+    /// what they have not asked for.
+    pub fn sees(&self, frame: &Frame) -> bool {
+        self.is_shown(frame, self.principal.grants.read(&frame.head.topic))
+    }
+
+    /// Whether the task that an event reports may be seen, likewise.
+    pub fn sees_task_of(&self, frame: &Frame) -> bool {
+        self.is_shown(frame, self.principal.grants.see_task(&frame.head.topic))
+    }
+
+    fn is_shown(&self, frame: &Frame, granted: Result<(), Denied>) -> bool {
+        let client = self.principal.client.as_ref();
+        granted.is_ok() && self.is_vouched_for() && self.hub.shared().is_for(frame, client)
+    }
+
+    /// Whether its credential is still good.
+    pub fn is_vouched_for(&self) -> bool {
+        self.access().vouch(&self.principal, now()).is_ok()
+    }
+
+    /// Room among the streams that may be open, until it is dropped.
+    pub fn admit_stream(&self) -> Result<Slot, Refused> {
+        self.vouch()?;
+        self.within(self.access().admit_stream(self.asker()))
+    }
+
     /// Topics on which something that may be read was published lately, in
-    /// order: at most `limit` of those that begin with `prefix`, and whether
-    /// there are more. Known are those of what is kept in memory, and of tasks.
-    pub fn topics(&self, prefix: &str, limit: usize) -> Result<(Vec<Topic>, bool), Refused> {
+    /// order: at most `limit` of those after `after` that begin with `prefix`, and
+    /// whether there are more. Known are those of what is kept in memory, and of
+    /// tasks.
+    pub fn topics(
+        &self,
+        prefix: &str,
+        after: Option<&Topic>,
+        limit: usize,
+    ) -> Result<(Vec<Topic>, bool), Refused> {
         self.vouch()?;
         let grants = &self.principal.grants;
         let known = self.hub.known_topics(self.principal.client.as_ref());
         let known = known.into_iter();
-        let mut readable =
-            known.filter(|topic| topic.as_str().starts_with(prefix) && grants.read(topic).is_ok());
+        let mut readable = known.filter(|topic| {
+            topic.as_str().starts_with(prefix)
+                && after.is_none_or(|after| topic > after)
+                && grants.read(topic).is_ok()
+        });
         let topics = readable.by_ref().take(limit).collect();
         Ok((topics, readable.next().is_some()))
     }
@@ -355,6 +405,27 @@ impl Caller {
         let seen = self.principal.grants.see_task(&status.task.topic);
         self.ask(seen.map_err(|_| hidden()))?;
         Ok(Some(status))
+    }
+
+    /// The server runs a task itself, in the name of whoever asks, who may report on
+    /// `topic`. It has not reported yet.
+    pub async fn begin_own_task(&self, id: TaskId, topic: &Topic) -> Result<OwnTask, PublishError> {
+        self.ask(self.principal.grants.report(topic))?;
+        self.ask(self.may_report(&id))?;
+        own_tasks::begin(self.hub.shared(), id).await
+    }
+
+    /// Has a task end that the server runs itself, for whoever may see and report it.
+    pub async fn cancel_task(&self, id: &TaskId) -> Result<CancelTask, ReadError> {
+        let Some(status) = self.task(id, None).await? else {
+            return Ok(CancelTask::Unknown);
+        };
+        self.ask(self.may_report(id))?;
+        Ok(match self.hub.shared().own_tasks.cancel(id) {
+            true => CancelTask::Told,
+            false if status.task.progress.state.is_end() => CancelTask::Ended,
+            false => CancelTask::NotOurs,
+        })
     }
 
     /// Notes what a client acknowledges, of what it may read.

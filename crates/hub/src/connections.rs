@@ -8,6 +8,7 @@ use notification_access::{Lapsed, Principal, Slot};
 use notification_event::{ClientId, EventId, Filter, JsonObject, Position, Timestamp};
 use notification_log::AckMode;
 use serde::{Serialize, Serializer};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::StreamControl;
@@ -21,6 +22,8 @@ use crate::{Metrics, Rate};
 pub(crate) struct Connections {
     // A std mutex: held to add, remove and look through, never across an await.
     open: Mutex<Open>,
+    /// Changed when one was added or removed.
+    changes: watch::Sender<()>,
     metrics: Metrics,
 }
 
@@ -221,8 +224,14 @@ impl Connections {
     pub(crate) fn new(metrics: Metrics) -> Self {
         Self {
             open: Mutex::default(),
+            changes: watch::Sender::default(),
             metrics,
         }
+    }
+
+    /// Tells when one was added or removed.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     pub(crate) fn add(
@@ -254,6 +263,7 @@ impl Connections {
             of_client.push(connection.clone());
         }
         drop(open);
+        self.changes.send_replace(());
         self.metrics.connections.inc();
         connection
     }
@@ -270,6 +280,7 @@ impl Connections {
             }
         }
         drop(open);
+        self.changes.send_replace(());
         self.metrics.connections.dec();
         if connection
             .pace

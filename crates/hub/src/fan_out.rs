@@ -20,6 +20,8 @@ pub(crate) struct FanOut {
     state: Mutex<State>,
     /// Everything up to here is in the rings of those who want it.
     head: AtomicU64,
+    /// The same, for those who wait for it to move.
+    heads: watch::Sender<Position>,
     /// There will be nothing more.
     closed: AtomicBool,
 }
@@ -59,6 +61,7 @@ impl FanOut {
                 tail: Tail::new(head, config.tail_events, config.tail_bytes),
             }),
             head: AtomicU64::new(head.0),
+            heads: watch::Sender::new(head),
             closed: AtomicBool::new(false),
         }
     }
@@ -66,6 +69,11 @@ impl FanOut {
     /// Everything up to here has been handed to those who wanted it.
     pub(crate) fn head(&self) -> Position {
         Position(self.head.load(Ordering::Acquire))
+    }
+
+    /// Tells when there is something new, or there will be nothing more.
+    pub(crate) fn heads(&self) -> watch::Receiver<Position> {
+        self.heads.subscribe()
     }
 
     /// Hands frames, which follow each other, to those who want them. `groups`
@@ -102,6 +110,7 @@ impl FanOut {
         let reached = reached.collect();
         self.head.store(newest.0, Ordering::Release);
         drop(state);
+        self.heads.send_replace(newest);
         let mut bells = Bells::default();
         for cohort in to_wake {
             cohort.wake(newest, &mut bells);
@@ -118,6 +127,7 @@ impl FanOut {
     /// Says that there will be nothing more, to all who wait.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        self.heads.send_modify(|_| ());
         let mut bells = Bells::default();
         let state = self.state();
         for cohort in state.cohorts.values() {

@@ -9,7 +9,7 @@ use notification_event::{
     Topic,
 };
 use notification_log::{AckMode, Bounds, Change, Commit, EventLog, LogError, Retention};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -21,6 +21,7 @@ use crate::connections::{Admission, Belonging, Connections, End};
 use crate::fan_out::FanOut;
 use crate::groups::Groups;
 use crate::health::Health;
+use crate::own_tasks::{self, OwnTasks};
 use crate::presence::Presence;
 use crate::publisher::{Publisher, Worker};
 use crate::receipts::{self, Receipts};
@@ -29,7 +30,7 @@ use crate::subscription::Opening;
 use crate::tasks::Tasks;
 use crate::{
     Acknowledge, AcknowledgeError, Acknowledged, Caller, ClientStatus, ClientsConfig,
-    ConnectionStatus, DurableError, EventPage, EventReceipts, Frame, Metrics, NewestEvents,
+    ConnectionStatus, DurableError, EventPage, EventReceipts, Follow, Frame, Metrics, NewestEvents,
     PageRequest, PublishError, Rate, RefusalReason, Start, StreamControl, Subscription, TaskStatus,
     Transport, keeper, page,
 };
@@ -187,6 +188,7 @@ impl Hub {
             let damaged = |e| LogError::Damaged(format!("the key {}: {e}", record.id));
             config.access.put_key(key.map_err(damaged)?);
         }
+        let own_tasks = OwnTasks::of(&records.others);
         let window = config.clients.max_unacknowledged;
         let clients = Clients::load(records.clients, bounds.epoch, window);
         let metrics = Metrics::default();
@@ -214,6 +216,7 @@ impl Hub {
             groups,
             clients,
             tasks,
+            own_tasks,
             config,
             metrics,
             publisher,
@@ -224,6 +227,9 @@ impl Hub {
         });
         let workers = &shared.workers;
         workers.spawn(publishing);
+        if let Err(error) = own_tasks::tidy(&shared).await {
+            tracing::warn!(%error, "tasks that were cut off are not reported as failed yet");
+        }
         workers.spawn(keeper::keep(shared.clone(), closing.clone()));
         workers.spawn(keeper::watch(shared.clone(), closing.clone()));
         let announcing = announce(shared.clone(), announced);
@@ -643,6 +649,21 @@ impl Hub {
     /// What the log holds.
     pub fn log_bounds(&self) -> Bounds {
         self.shared.log.bounds()
+    }
+
+    /// Looks on from now on while the log is written.
+    pub fn follow(&self) -> Follow {
+        Follow::new(self.shared.fan_out.clone())
+    }
+
+    /// How long a task is known after its end.
+    pub fn task_forget_after(&self) -> Duration {
+        self.shared.config.task_forget_after
+    }
+
+    /// Tells when a stream has been opened or has ended.
+    pub fn connections_changed(&self) -> watch::Receiver<()> {
+        self.shared.connections.changes()
     }
 
     /// What the hub counts, up to date.

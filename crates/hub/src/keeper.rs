@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::PublishError;
 use crate::caller::key_record;
+use crate::own_tasks;
 use crate::shared::Shared;
 
 /// How often the keeper looks.
@@ -35,7 +36,8 @@ pub(crate) async fn watch(hub: Arc<Shared>, closing: CancellationToken) {
 
 /// Looks after the log, once a second: removes what retention does not keep,
 /// tries a log that has failed again, finds the tasks that have stalled, and
-/// stores where durable clients are and which keys have changed.
+/// stores where durable clients are, which keys have changed and which of the
+/// server's own tasks have ended.
 pub(crate) async fn keep(hub: Arc<Shared>, closing: CancellationToken) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -112,6 +114,7 @@ async fn keep_records(hub: &Arc<Shared>) -> Result<(), PublishError> {
     forget_clients(hub).await?;
     store_clients(hub).await?;
     store_keys(hub).await?;
+    own_tasks::tidy(hub).await?;
     report_stalled_tasks(hub).await;
     hub.tasks.forget(now(), hub.config.task_forget_after);
     Ok(())

@@ -11,6 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 pub struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) mcp_sessions: Gauge,
+    pub(crate) mcp_subscriptions: Gauge,
     pub(crate) published: Family<TypeLabel, Counter>,
     pub(crate) publish_failures: Counter,
     pub(crate) delivered: Counter,
@@ -71,6 +72,7 @@ impl Default for Metrics {
         Self {
             connections: Gauge::default(),
             mcp_sessions: Gauge::default(),
+            mcp_subscriptions: Gauge::default(),
             published: Family::default(),
             publish_failures: Counter::default(),
             delivered: Counter::default(),
@@ -107,6 +109,12 @@ impl Metrics {
             .set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
+    /// So many MCP clients without one listen to what changes.
+    pub fn set_mcp_subscriptions(&self, open: usize) {
+        self.mcp_subscriptions
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
     /// Adds all of them, described, to `registry`.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("notification");
@@ -115,6 +123,11 @@ impl Metrics {
             "mcp_sessions",
             "Sessions of MCP clients",
             self.mcp_sessions.clone(),
+        );
+        registry.register(
+            "mcp_subscriptions",
+            "Open streams of subscriptions/listen of MCP clients",
+            self.mcp_subscriptions.clone(),
         );
         registry.register(
             "events_published",

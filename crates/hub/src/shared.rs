@@ -16,6 +16,7 @@ use crate::fan_out::FanOut;
 use crate::groups::Groups;
 use crate::health::Health;
 use crate::metrics::ReasonLabel;
+use crate::own_tasks::OwnTasks;
 use crate::presence::Presence;
 use crate::publisher::{Prepared, Publisher};
 use crate::receipts::Receipts;
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) presence: Presence,
     pub(crate) receipts: Receipts,
     pub(crate) tasks: Arc<Tasks>,
+    pub(crate) own_tasks: OwnTasks,
     pub(crate) config: HubConfig,
     pub(crate) metrics: Metrics,
     pub(crate) audit: Audit,

@@ -33,6 +33,13 @@ pub enum Change {
     ForgetClient(ClientId),
     /// This record is as it is here from now on.
     SaveRecord(Record),
+    /// There is no such record any more.
+    RemoveRecord {
+        /// What it was.
+        kind: String,
+        /// Which of its kind.
+        id: String,
+    },
     /// An event was published that these clients are to acknowledge.
     Expect {
         /// Which event.
@@ -138,7 +145,7 @@ impl FromStr for AckMode {
 /// Something else that the server keeps, which means nothing to the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// What it is: `key`.
+    /// What it is: `key`, …
     pub kind: String,
     /// Which of its kind.
     pub id: String,

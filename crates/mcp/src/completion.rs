@@ -24,7 +24,7 @@ pub(crate) fn complete(
     let refused = |refused: Refused| unreadable(refused.into());
     let (values, has_more) = match known(asked)? {
         Known::Topics => {
-            let (topics, has_more) = caller.topics(typed, max).map_err(refused)?;
+            let (topics, has_more) = caller.topics(typed, None, max).map_err(refused)?;
             let topics = topics.iter().map(|topic| topic.as_str().to_owned());
             (topics.collect(), has_more)
         }

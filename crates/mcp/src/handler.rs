@@ -1,15 +1,17 @@
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::request::Parts;
 use notification_hub::Caller;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
-    CustomRequest, CustomResult, DiscoverResult, ErrorData, GetPromptRequestParams,
-    GetPromptResponse, Implementation, InitializeRequestParams, ListPromptsResult,
-    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject,
-    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, ServerCapabilities, ServerConfig, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
+    CompleteResult, CustomRequest, CustomResult, DiscoverResult, ErrorData, GetPromptRequestParams,
+    GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, InitializeRequestParams,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    MetaObject, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig, Tool,
+    UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
@@ -22,6 +24,7 @@ use crate::progress::Progress;
 use crate::prompt::Prompt;
 use crate::resource;
 use crate::shorten::shorten;
+use crate::task_handle::{self, Handover};
 use crate::tool::Call;
 use crate::toolbox::Toolbox;
 
@@ -47,8 +50,12 @@ pub(crate) static SUPPORTED_VERSIONS: [ProtocolVersion; 3] = [
 ];
 
 /// The methods that are answered in revision 2026-07-28.
-pub(crate) const MODERN_METHODS: [&str; 9] = [
+pub(crate) const MODERN_METHODS: [&str; 13] = [
     "server/discover",
+    "subscriptions/listen",
+    "tasks/get",
+    "tasks/update",
+    "tasks/cancel",
     "tools/list",
     "tools/call",
     "resources/list",
@@ -102,7 +109,7 @@ impl Handler {
     }
 }
 
-fn identity() -> Implementation {
+pub(crate) fn identity() -> Implementation {
     Implementation::new("notification-server", env!("CARGO_PKG_VERSION"))
         .with_title("Real-time Notification Server")
 }
@@ -116,6 +123,9 @@ pub(crate) fn misfit(method: &str, params: &Value) -> Option<String> {
         "resources/read" => unreadable::<ReadResourceRequestParams>(params),
         "completion/complete" => unreadable::<CompleteRequestParams>(params),
         "prompts/get" => unreadable::<GetPromptRequestParams>(params),
+        "tasks/get" => unreadable::<GetTaskParams>(params),
+        "tasks/update" => unreadable::<UpdateTaskParams>(params),
+        "tasks/cancel" => unreadable::<CancelTaskParams>(params),
         "tools/list" | "resources/list" | "resources/templates/list" | "prompts/list"
             if !params.is_null() =>
         {
@@ -163,8 +173,16 @@ impl ServerHandler for Handler {
             .enable_tools()
             .enable_resources()
             .enable_prompts()
-            .enable_completions()
-            .build();
+            .enable_completions();
+        let capabilities = match self.is_modern {
+            true => capabilities
+                .enable_resources_subscribe()
+                .enable_resources_list_changed()
+                .enable_tasks()
+                .build(),
+            // Who has no session is told of nothing.
+            false => capabilities.build(),
+        };
         ServerConfig::new(capabilities)
             .with_server_info(identity())
             .with_instructions(
@@ -219,15 +237,65 @@ impl ServerHandler for Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         let (caller, denied) = who_asks(&context)?;
         let arguments = named.arguments.unwrap_or_default();
+        let capabilities = context.client_capabilities();
+        let takes_tasks = self.is_modern && capabilities.is_some_and(|it| it.supports_tasks());
+        let (handover, handed) = match takes_tasks {
+            true => Handover::new(),
+            false => Handover::refused(),
+        };
         let call = Call {
-            caller,
+            caller: caller.clone(),
             progress: Progress::of(&context),
             cancelled: context.ct.clone(),
+            handover,
         };
         let called = self.tools.call(&named.name, arguments, call, &denied);
-        let mut result = called.await?;
+        let mut called = pin!(called);
+        tokio::select! {
+            biased;
+            Ok(task) = handed => {
+                let mut result = task_handle::created(&caller, &task).await?;
+                self.sign(&mut result.meta);
+                Ok(CallToolResponse::Task(result))
+            }
+            result = &mut called => {
+                let mut result = result?;
+                self.sign(&mut result.meta);
+                Ok(result.into())
+            }
+        }
+    }
+
+    async fn get_task(
+        &self,
+        named: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        let (caller, _) = who_asks(&context)?;
+        let task = task_handle::get(&caller, &named.task_id).await?;
+        let mut result = GetTaskResult::new(task);
         self.sign(&mut result.meta);
-        Ok(result.into())
+        Ok(result)
+    }
+
+    /// No task asks for anything, so whatever is answered answers nothing, and
+    /// that is to be ignored.
+    async fn update_task(
+        &self,
+        named: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let (caller, _) = who_asks(&context)?;
+        task_handle::get(&caller, &named.task_id).await.map(drop)
+    }
+
+    async fn cancel_task(
+        &self,
+        named: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let (caller, _) = who_asks(&context)?;
+        task_handle::cancel(&caller, &named.task_id).await
     }
 
     async fn list_resources(
@@ -235,9 +303,11 @@ impl ServerHandler for Handler {
         page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        the_only(page)?;
+        let cursor = page.and_then(|page| page.cursor);
         let (caller, _) = who_asks(&context)?;
-        let mut result = ListResourcesResult::with_all_items(resource::list(&caller)?);
+        let (resources, next) = resource::list(&caller, cursor.as_deref())?;
+        let mut result = ListResourcesResult::with_all_items(resources);
+        result.next_cursor = next;
         self.sign(&mut result.meta);
         Ok(result)
     }

@@ -19,6 +19,11 @@
 //! - A resource (`resource.rs`) is read by its URI. A prompt (`prompt.rs`) is a
 //!   question to a model, with the events that it is about. What people type to
 //!   name one is completed (`completion.rs`).
+//! - Who wants to hear that a resource, or the list of them, has changed watches it
+//!   (`watches.rs`): a session on its stream, others by `subscriptions/listen`
+//!   (`listen.rs`).
+//! - A call that takes long goes on as a task where the client takes a handle for
+//!   an answer (`task_handle.rs`); tasks are the hub's.
 //!
 //! Start reading at the `Service` implementation of [`Endpoint`], then
 //! `PlainCalls::answer`, then `Toolbox::call`.
@@ -35,6 +40,7 @@ mod endpoint;
 mod events;
 mod handler;
 mod lane;
+mod listen;
 mod mcp;
 mod message;
 mod metadata;
@@ -50,9 +56,11 @@ mod sessions;
 mod shorten;
 mod stateless;
 mod stream;
+mod task_handle;
 mod tool;
 mod toolbox;
 mod tools;
+mod watches;
 
 pub use body::{Body, BoxError};
 pub use endpoint::Endpoint;

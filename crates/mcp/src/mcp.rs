@@ -1,12 +1,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use notification_hub::Hub;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Endpoint;
 use crate::endpoint::Calls;
 use crate::handler::Handler;
+use crate::listen::Listening;
 use crate::modern_calls::ModernCalls;
 use crate::plain_calls::PlainCalls;
 use crate::sessions::{SessionCalls, Sessions, SessionsConfig};
@@ -15,6 +17,7 @@ use crate::tools::{
     AcknowledgeEvents, ConnectionStatus, GetReceipts, GetRecentEvents, GetTask, ListTasks,
     PublishEvent, ReportProgress, SendNotification, SimulateProgress,
 };
+use crate::watches::Watches;
 
 /// What the endpoint is told about the server it belongs to.
 #[derive(Clone, Debug)]
@@ -35,6 +38,8 @@ const LOOK_FOR_IDLE: Duration = Duration::from_secs(1);
 pub struct Mcp {
     calls: Calls,
     sessions: Arc<Sessions>,
+    watches: Arc<Watches>,
+    listening: Listening,
     body_timeout: Duration,
     /// Long-running tools end early.
     stop: CancellationToken,
@@ -61,15 +66,25 @@ impl Mcp {
             .with(GetRecentEvents);
         let handler = Handler::new(tools);
         let plain = PlainCalls::new(handler.clone(), running.clone());
+        let watches = Arc::<Watches>::default();
+        let listening = Listening::new(watches.clone(), stop.clone());
         let sessions = Arc::new(Sessions::new(config.sessions));
         let calls = Calls {
-            modern: ModernCalls::new(&handler, running.clone()),
-            sessions: SessionCalls::new(sessions.clone(), handler, plain.clone(), running.clone()),
+            modern: ModernCalls::new(&handler, running.clone(), listening.clone()),
+            sessions: SessionCalls::new(
+                sessions.clone(),
+                handler,
+                plain.clone(),
+                running.clone(),
+                watches.clone(),
+            ),
             plain,
         };
         Self {
             calls,
             sessions,
+            watches,
+            listening,
             body_timeout: config.body_timeout,
             stop,
             running,
@@ -82,13 +97,20 @@ impl Mcp {
     }
 
     /// Ends sessions of which nothing was heard for too long, and tells how many
-    /// there are, from time to time, until it is dropped.
-    pub async fn look_after_sessions(&self, tell: impl Fn(usize)) {
+    /// there are, and how many streams of `subscriptions/listen`, from time to
+    /// time, until it is dropped.
+    pub async fn look_after_sessions(&self, tell: impl Fn(usize, usize)) {
         loop {
             self.sessions.look_after(Instant::now());
-            tell(self.sessions.count());
+            tell(self.sessions.count(), self.listening.count());
             tokio::time::sleep(LOOK_FOR_IDLE).await;
         }
+    }
+
+    /// Tells clients that subscribe to resources what has changed, until the hub
+    /// closes.
+    pub async fn tell_of_changes(&self, hub: &Hub) {
+        self.watches.tell(hub).await;
     }
 
     /// Stops: long-running tools publish that they were cancelled, and end.

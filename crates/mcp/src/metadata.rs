@@ -62,11 +62,20 @@ pub(crate) fn complete(message: &Message) -> Result<(), Refusal> {
     }
 }
 
+/// Whether a client takes the handle of a task for an answer (MCP's extension for
+/// tasks, "Capability Negotiation").
+pub(crate) fn takes_tasks(message: &Message) -> bool {
+    let capabilities = message.meta(META_CAPABILITIES).unwrap_or(&Value::Null);
+    ClientCapabilities::deserialize(capabilities).is_ok_and(|it| it.supports_tasks())
+}
+
 /// What a request names, if it is of a kind that a header says the name of.
 fn named(message: &Message) -> Option<&str> {
     let field = match message.method.as_str() {
         "tools/call" | "prompts/get" => "name",
         "resources/read" => "uri",
+        // Of the extension for tasks, "Routing Headers".
+        "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
         _ => return None,
     };
     message.params.get(field)?.as_str()

@@ -4,6 +4,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::body::Body;
 use crate::handler::{self, Handler, MODERN_METHODS, MODERN_VERSIONS};
+use crate::listen::Listening;
 use crate::message::Message;
 use crate::metadata;
 use crate::refusal::Refusal;
@@ -19,14 +20,16 @@ use crate::stream::{self, Accepted, STREAM, is_stream};
 #[derive(Clone)]
 pub(crate) struct ModernCalls {
     stateless: Stateless,
+    listening: Listening,
 }
 
 impl ModernCalls {
     /// Requests that end in `handler`, each counted in `running` until its answer
     /// is made, or has begun if it is a stream.
-    pub(crate) fn new(handler: &Handler, running: TaskTracker) -> Self {
+    pub(crate) fn new(handler: &Handler, running: TaskTracker, listening: Listening) -> Self {
         Self {
             stateless: Stateless::new(handler.modern(), running),
+            listening,
         }
     }
 
@@ -51,6 +54,12 @@ impl ModernCalls {
             return Err(Refusal::invalid_params(misfit));
         }
         let accepted = Accepted::of(&parts.headers);
+        if method == "subscriptions/listen" {
+            return match accepted.stream {
+                true => self.listening.open(&parts, &message).await,
+                false => Err(not_acceptable(STREAM)),
+            };
+        }
         if !accepted.stream {
             message.forget_progress();
         }

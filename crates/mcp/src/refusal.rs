@@ -1,7 +1,9 @@
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
-use notification_access::Denied;
-use rmcp::model::{ErrorCode, ErrorData, ProtocolVersion};
+use notification_access::{Denied, Refused};
+use notification_hub::Caller;
+use rmcp::model::{ClientCapabilities, ErrorCode, ErrorData, ProtocolVersion};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -38,6 +40,24 @@ impl Refusal {
             denied: Some(Box::new(denied.clone())),
             ..Self::http(StatusCode::FORBIDDEN, denied.to_string())
         }
+    }
+
+    /// Whoever calls may not, or no longer, or not so much.
+    pub(crate) fn refused(refused: Refused) -> Self {
+        match refused {
+            Refused::Denied(denied) => Self::denied(denied),
+            Refused::Lapsed(lapsed) => Self::http(StatusCode::UNAUTHORIZED, lapsed.to_string()),
+            Refused::Limited(limited) => {
+                Self::http(StatusCode::TOO_MANY_REQUESTS, limited.to_string())
+            }
+        }
+    }
+
+    /// Who calls, whom something in front of the endpoint has to have said.
+    pub(crate) fn unless_known(parts: &Parts) -> Result<Caller, Self> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        let unknown = "authentication is required";
+        caller.ok_or_else(|| Self::http(StatusCode::UNAUTHORIZED, unknown))
     }
 
     /// The body is not JSON, so its id cannot be known.
@@ -90,10 +110,29 @@ impl Refusal {
         Self::exhausted(message, "session.calls", max)
     }
 
+    /// As many resources are watched as may be.
+    pub(crate) fn too_many_watched(max: usize) -> Self {
+        let message = format!("{max} resources are subscribed to, which is the most");
+        Self::exhausted(message, "resources.subscriptions", max)
+    }
+
+    /// The client wants to hear of tasks, and does not say that it knows what they
+    /// are (MCP's extension for tasks, "Task Status Notifications").
+    pub(crate) fn missing_tasks_capability() -> Self {
+        let needed = ClientCapabilities::builder().enable_tasks().build();
+        let error = ErrorData::missing_required_client_capability(needed);
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
     fn exhausted(message: String, limit: &str, max: usize) -> Self {
         let data = json!({ "limit": limit, "max": max });
         let error = ErrorData::new(RESOURCE_EXHAUSTED, message, Some(data));
         Self::new(StatusCode::TOO_MANY_REQUESTS, error)
+    }
+
+    /// An answer that is an error.
+    pub(crate) fn error(error: ErrorData) -> Self {
+        Self::new(StatusCode::OK, error)
     }
 
     /// The request names a version that requests cannot name here. `supported` are

@@ -27,8 +27,8 @@ const MAX_CONNECTIONS: usize = 1_000;
 const MAX_TOPICS: usize = 100;
 
 /// Something that can be read by its URI.
-#[derive(Debug, PartialEq)]
-enum Resource {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Resource {
     /// The newest events of a topic.
     Topic(Topic),
     /// One event.
@@ -59,6 +59,21 @@ impl Resource {
             return event.parse().ok().map(Self::Event);
         }
         named(TASK)?.parse().ok().map(Self::Task)
+    }
+
+    /// What is at a URI that may be watched: something may be there some day, and
+    /// it may be read then.
+    pub(crate) fn to_watch(caller: &Caller, uri: &str) -> Result<Self, ErrorData> {
+        let resource = Self::parse(uri).ok_or_else(|| not_found(uri))?;
+        let grants = &caller.principal().grants;
+        let granted = match &resource {
+            Self::Topic(topic) => grants.read(topic),
+            Self::Event(_) => grants.narrow(Filter::default()).map(drop),
+            Self::Task(_) | Self::Tasks => grants.narrow_tasks(Vec::new()).map(drop),
+            Self::Connections => grants.need(Grant::ConnectionsRead),
+        };
+        granted.map_err(|_| not_found(uri))?;
+        Ok(resource)
     }
 
     /// What it is, as far as it may be seen; none if it is not there.
@@ -117,9 +132,36 @@ pub(crate) async fn read(caller: &Caller, uri: &str) -> Result<ResourceContents,
     Ok(ResourceContents::text(content.to_string(), uri).with_mime_type(JSON))
 }
 
-/// What there is to read for whoever asks, as far as that is known without
-/// looking for it: tasks and events are found by their templates.
-pub(crate) fn list(caller: &Caller) -> Result<Vec<rmcp::model::Resource>, ErrorData> {
+/// A page of what there is to read for whoever asks, as far as that is known
+/// without looking for it: tasks and events are found by their templates. A page
+/// goes on after the topic that is its cursor, and says where the next one does.
+pub(crate) fn list(
+    caller: &Caller,
+    cursor: Option<&str>,
+) -> Result<(Vec<rmcp::model::Resource>, Option<String>), ErrorData> {
+    let after: Option<Topic> = cursor.map(str::parse).transpose().map_err(|_| {
+        let cursor = shorten(cursor.unwrap_or_default());
+        let message = format!("cursor: expected the nextCursor of a page, got {cursor}");
+        ErrorData::invalid_params(message, None)
+    })?;
+    let mut resources = match &after {
+        None => list_fixed(caller),
+        Some(_) => Vec::new(),
+    };
+    let topics = caller.topics("", after.as_ref(), MAX_TOPICS);
+    let (topics, has_more) = topics.map_err(|refused| unreadable(refused.into()))?;
+    resources.extend(topics.iter().map(|topic| {
+        rmcp::model::Resource::new(format!("{TOPIC}{}", topic.as_str()), topic.as_str())
+            .with_title(format!("Topic {}", topic.as_str()))
+            .with_description("The newest events on this topic")
+            .with_mime_type(JSON)
+    }));
+    let last = topics.last().filter(|_| has_more);
+    Ok((resources, last.map(|topic| topic.as_str().to_owned())))
+}
+
+/// What there is whatever was published.
+fn list_fixed(caller: &Caller) -> Vec<rmcp::model::Resource> {
     let grants = &caller.principal().grants;
     let mut resources = Vec::new();
     if grants.narrow_tasks(Vec::new()).is_ok() {
@@ -134,15 +176,7 @@ pub(crate) fn list(caller: &Caller) -> Result<Vec<rmcp::model::Resource>, ErrorD
             .with_description("Who is connected, and how well they keep up, the oldest first");
         resources.push(connections.with_mime_type(JSON));
     }
-    let topics = caller.topics("", MAX_TOPICS);
-    let (topics, _) = topics.map_err(|refused| unreadable(refused.into()))?;
-    resources.extend(topics.iter().map(|topic| {
-        rmcp::model::Resource::new(format!("{TOPIC}{}", topic.as_str()), topic.as_str())
-            .with_title(format!("Topic {}", topic.as_str()))
-            .with_description("The newest events on this topic")
-            .with_mime_type(JSON)
-    }));
-    Ok(resources)
+    resources
 }
 
 /// What can be read by a name; the same for everybody.

@@ -3,7 +3,6 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use notification_hub::Caller;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::task::TaskTracker;
@@ -58,10 +57,7 @@ impl Stateless {
         mut parts: Parts,
         message: Message,
     ) -> Result<Response<Body>, Refusal> {
-        let Some(caller) = parts.extensions.get::<Caller>().cloned() else {
-            let unknown = "authentication is required";
-            return Err(Refusal::http(StatusCode::UNAUTHORIZED, unknown));
-        };
+        let caller = Refusal::unless_known(&parts)?;
         let denied = DeniedSlot::default();
         parts.extensions.insert(denied.clone());
         parts.headers.insert(header::ACCEPT, BOTH_TYPES);

@@ -100,6 +100,11 @@ pub(crate) async fn before_it_is_late(
     }
 }
 
+/// A stream of messages that has one at once, and is kept alive.
+pub(crate) fn of_messages(body: Body) -> Response<Body> {
+    opened(Kept::new(Part::There(body)))
+}
+
 fn opened(body: Kept) -> Response<Body> {
     let mut response = Response::new(boxed(body));
     let headers = response.headers_mut();

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::progress::Progress;
+use crate::task_handle::Handover;
 
 /// Something clients can call by name.
 #[async_trait]
@@ -28,6 +29,8 @@ pub(crate) struct Call {
     /// Cancelled once they no longer want the answer. A tool that takes long ends
     /// then; what is done in a moment is done.
     pub(crate) cancelled: CancellationToken,
+    /// Where a tool that takes long says that it goes on as a task.
+    pub(crate) handover: Handover,
 }
 
 /// Why a tool did not do what it was asked, in words for the model that asked.

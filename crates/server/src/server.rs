@@ -284,10 +284,18 @@ impl Server {
         });
         let looking = {
             let (mcp, hub) = (mcp.clone(), hub.clone());
-            let tell = move |open| hub.metrics().set_mcp_sessions(open);
+            let tell = move |sessions, subscriptions| {
+                hub.metrics().set_mcp_sessions(sessions);
+                hub.metrics().set_mcp_subscriptions(subscriptions);
+            };
             async move { mcp.look_after_sessions(tell).await }
         };
         tokio::spawn(stop.clone().run_until_cancelled_owned(looking));
+        let telling = {
+            let (mcp, hub) = (mcp.clone(), hub.clone());
+            async move { mcp.tell_of_changes(&hub).await }
+        };
+        tokio::spawn(telling);
         let endpoint = notification_http::Mcp {
             service: mcp.endpoint(notification_http::plain_stream(http.clone())),
             refusal: notification_mcp::refusal,

@@ -60,7 +60,7 @@ macro_rules! contract_tests {
             who_leaves_before_anything_happens_was_never_there,
             memberships_are_in_order,
             clients_are_saved_and_forgotten,
-            records_are_saved_by_kind_and_id,
+            records_are_saved_and_removed_by_kind_and_id,
             receipts_keep_the_first_times,
             receipts_are_for_events_in_the_log,
             what_a_client_has_not_acknowledged_is_found,

@@ -365,7 +365,7 @@ pub async fn changes_made_twice_are_made_once(log: Log) {
     }
 }
 
-pub async fn records_are_saved_by_kind_and_id(log: Log) {
+pub async fn records_are_saved_and_removed_by_kind_and_id(log: Log) {
     let record = |kind: &str, id: &str, json: &str| Record {
         kind: kind.to_owned(),
         id: id.to_owned(),
@@ -377,5 +377,15 @@ pub async fn records_are_saved_by_kind_and_id(log: Log) {
     commit(&log, save, Vec::new()).await;
     let changed = record("key", "b", r#"{"x":1}"#);
     commit(&log, [Change::SaveRecord(changed.clone())], Vec::new()).await;
-    assert_eq!(records(&log).await.others, [other, a, changed]);
+    assert_eq!(
+        records(&log).await.others,
+        [other.clone(), a.clone(), changed]
+    );
+    let remove = |kind: &str, id: &str| Change::RemoveRecord {
+        kind: kind.to_owned(),
+        id: id.to_owned(),
+    };
+    let gone = [remove("key", "b"), remove("key", "c"), remove("other", "a")];
+    commit(&log, gone, Vec::new()).await;
+    assert_eq!(records(&log).await.others, [other, a]);
 }

@@ -230,6 +230,9 @@ impl State {
                 let key = (record.kind.clone(), record.id.clone());
                 self.records.insert(key, record.clone());
             }
+            Change::RemoveRecord { kind, id } => {
+                self.records.remove(&(kind.clone(), id.clone()));
+            }
             Change::Expect { event, clients } => {
                 if let Some(position) = self.positions.get(event) {
                     for client in clients {

@@ -24,6 +24,10 @@ pub(super) fn make(
             .prepare_cached("INSERT OR REPLACE INTO records (kind, id, json) VALUES (?1, ?2, ?3)")?
             .execute([kind, id, json])
             .map(drop),
+        Change::RemoveRecord { kind, id } => connection
+            .prepare_cached("DELETE FROM records WHERE kind = ?1 AND id = ?2")?
+            .execute([kind, id])
+            .map(drop),
         Change::Expect { event, clients } => expect(connection, event, clients),
         Change::Delivered { event, client, at } => deliver(connection, event, client, *at),
         Change::Acknowledged { event, client, at } => acknowledge(connection, event, client, *at),

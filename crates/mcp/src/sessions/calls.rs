@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use notification_event::Cursor;
-use notification_hub::{Caller, StreamOrder};
+use notification_hub::StreamOrder;
 use rmcp::model::{
     ClientJsonRpcMessage, GetExtensions, InitializeRequestParams, ProtocolVersion,
     ServerJsonRpcMessage,
@@ -30,14 +30,20 @@ use crate::message::Message;
 use crate::metadata::VERSION;
 use crate::plain_calls::PlainCalls;
 use crate::refusal::Refusal;
+use crate::resource::Resource;
 use crate::stateless::accepted;
+use crate::watches::Watches;
 
 /// What is answered within this time is answered in JSON, and with the status
 /// that it deserves. What takes longer is a stream.
 const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// What a session can be asked for beside what every call can.
-const SESSION_METHODS: [&str; 1] = ["logging/setLevel"];
+const SESSION_METHODS: [&str; 3] = [
+    "logging/setLevel",
+    "resources/subscribe",
+    "resources/unsubscribe",
+];
 
 /// Answers the requests of sessions. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +52,7 @@ pub(crate) struct SessionCalls {
     handler: Handler,
     plain: PlainCalls,
     running: TaskTracker,
+    watches: Arc<Watches>,
 }
 
 impl SessionCalls {
@@ -54,12 +61,14 @@ impl SessionCalls {
         handler: Handler,
         plain: PlainCalls,
         running: TaskTracker,
+        watches: Arc<Watches>,
     ) -> Self {
         Self {
             sessions,
             handler,
             plain,
             running,
+            watches,
         }
     }
 
@@ -70,7 +79,7 @@ impl SessionCalls {
         parts: Parts,
         message: Message,
     ) -> Result<Response<Body>, Refusal> {
-        let caller = caller(&parts)?;
+        let caller = Refusal::unless_known(&parts)?;
         let params = InitializeRequestParams::deserialize(&message.params);
         let response = self.plain.answer(parts, message).await?;
         let (mut head, body) = response.into_parts();
@@ -83,6 +92,8 @@ impl SessionCalls {
         };
         // Only a session has messages that could be more or less severe.
         result["capabilities"]["logging"] = json!({});
+        // And only it can tell what has changed.
+        result["capabilities"]["resources"] = json!({ "subscribe": true, "listChanged": true });
         let agreed = ProtocolVersion::deserialize(&result["protocolVersion"]);
         peer.protocol_version = agreed.map_err(|e| internal(&e.to_string()))?;
         let bounds = caller.hub().log_bounds();
@@ -91,7 +102,7 @@ impl SessionCalls {
             position: bounds.head,
         };
         let principal = caller.principal();
-        let session = Session::new(principal.name.clone(), peer, head_of_log);
+        let session = Session::new(&caller, peer, head_of_log, &self.watches);
         let begun = self.sessions.begin(session, principal);
         let id = begun.map_err(|TooMany { limit, max }| {
             tracing::warn!(principal = %principal.name, limit, max, "session refused: there are too many");
@@ -123,6 +134,18 @@ impl SessionCalls {
                 session.set_level(level(&message.params)?);
                 Ok(result(&id, &json!({})))
             }
+            "resources/subscribe" => {
+                let uri = uri(&message)?;
+                let resource = Resource::to_watch(&Refusal::unless_known(&parts)?, uri);
+                session.subscribe(resource.map_err(Refusal::error)?, uri)?;
+                Ok(result(&id, &json!({})))
+            }
+            "resources/unsubscribe" => {
+                let uri = uri(&message)?;
+                let resource = Resource::to_watch(&Refusal::unless_known(&parts)?, uri);
+                session.unsubscribe(resource.map_err(Refusal::error)?, uri);
+                Ok(result(&id, &json!({})))
+            }
             "tools/call" => self.call(session, parts, message, &id).await,
             method if METHODS.contains(&method) => self.plain.answer(parts, message).await,
             method => {
@@ -152,7 +175,7 @@ impl SessionCalls {
 
     /// Ends a session.
     pub(crate) fn end(&self, parts: &Parts) -> Result<Response<Body>, Refusal> {
-        let principal = caller(parts)?.principal().name.clone();
+        let principal = Refusal::unless_known(parts)?.principal().name.clone();
         match self.sessions.end(session_id(&parts.headers), &principal) {
             true => {
                 let mut response = Response::new(Body::default());
@@ -164,12 +187,12 @@ impl SessionCalls {
     }
 
     fn session(&self, parts: &Parts) -> Result<Arc<Session>, Refusal> {
-        let principal = caller(parts)?.principal().name.clone();
+        let caller = Refusal::unless_known(parts)?;
         let id = session_id(&parts.headers);
-        let session = self.sessions.get(id, &principal);
+        let session = self.sessions.get(id, &caller.principal().name);
         let session = session.ok_or_else(Refusal::unknown_session)?;
         check_version(&parts.headers)?;
-        session.used();
+        session.used(&caller);
         Ok(session)
     }
 
@@ -185,7 +208,7 @@ impl SessionCalls {
             return Err(Refusal::invalid_params(misfit));
         }
         let takes_empty_data = session.wording.takes_empty_data();
-        let caller = caller(&parts)?;
+        let caller = Refusal::unless_known(&parts)?;
         let denied = DeniedSlot::default();
         parts.extensions.insert(denied.clone());
         let call = session.begin_call(id)?;
@@ -251,12 +274,6 @@ pub(crate) fn takes_streams(headers: &HeaderMap) -> bool {
     })
 }
 
-fn caller(parts: &Parts) -> Result<Caller, Refusal> {
-    let caller = parts.extensions.get::<Caller>().cloned();
-    let unknown = "authentication is required";
-    caller.ok_or_else(|| Refusal::http(StatusCode::UNAUTHORIZED, unknown))
-}
-
 fn session_id(headers: &HeaderMap) -> &str {
     let id = headers.get(SESSION).and_then(|id| id.to_str().ok());
     id.unwrap_or_default()
@@ -275,6 +292,16 @@ fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
             Err(Refusal::unsupported_version(&version, &SUPPORTED_VERSIONS))
         }
     }
+}
+
+fn uri(message: &Message) -> Result<&str, Refusal> {
+    let uri = message.params.get("uri").and_then(Value::as_str);
+    uri.ok_or_else(|| {
+        let method = &message.method;
+        Refusal::invalid_params(format!(
+            "invalid params for {method}: uri: expected a string"
+        ))
+    })
 }
 
 fn level(params: &Value) -> Result<Level, Refusal> {

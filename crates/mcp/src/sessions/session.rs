@@ -2,10 +2,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use notification_event::Cursor;
-use notification_hub::{End, Start, StreamControl, StreamOrder};
+use notification_event::{Cursor, TaskId};
+use notification_hub::{Caller, End, Start, StreamControl, StreamOrder};
 use rmcp::model::InitializeRequestParams;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::level::Level;
@@ -13,6 +13,8 @@ use super::reply::Reply;
 use super::wording::LogMessages;
 use crate::message::Message;
 use crate::refusal::Refusal;
+use crate::resource::Resource;
+use crate::watches::{Listener, MAX_WATCHED, TooMany, Watched, Watches, Watching};
 
 /// How many calls of one session may run at once.
 const MAX_CALLS: usize = 100;
@@ -37,6 +39,8 @@ pub(crate) struct Session {
     began_at: Cursor,
     /// Its GET stream, if one is open.
     control: Arc<StreamControl>,
+    /// What it wants to hear of beside the events.
+    watching: Watching,
     // A std mutex: held for lookups, never across an await.
     state: Mutex<State>,
     /// All that it has begun ends with it.
@@ -54,16 +58,24 @@ struct State {
 
 impl Session {
     pub(crate) fn new(
-        principal: Arc<str>,
+        caller: &Caller,
         peer: InitializeRequestParams,
         began_at: Cursor,
+        watches: &Arc<Watches>,
     ) -> Self {
+        let control = Arc::<StreamControl>::default();
+        let watching = watches.join(caller.clone(), Asides(control.clone()));
+        // Who has a session is told without asking (revision 2025-11-25,
+        // Resources, "List Changed Notification").
+        let listed = watching.watch(Watched::List, "");
+        debug_assert!(listed.is_ok(), "it is the first");
         Self {
-            principal,
+            principal: caller.principal().name.clone(),
             wording: LogMessages::of(peer.protocol_version.as_str()),
             peer,
             began_at,
-            control: Arc::default(),
+            control,
+            watching,
             state: Mutex::new(State {
                 last_used: Instant::now(),
                 next_reply: 0,
@@ -78,9 +90,10 @@ impl Session {
         *self.principal == *principal
     }
 
-    /// Takes note that its client is there.
-    pub(crate) fn used(&self) {
+    /// Takes note that its client is there, with this credential.
+    pub(crate) fn used(&self, caller: &Caller) {
         self.state().last_used = Instant::now();
+        self.watching.is_now(caller);
     }
 
     pub(crate) fn principal(&self) -> &str {
@@ -115,6 +128,17 @@ impl Session {
     /// From now on only what is at least so severe is sent.
     pub(crate) fn set_level(&self, level: Level) {
         self.control.give_only(level.and_above());
+    }
+
+    /// From now on its client is told when what is at this URI changes.
+    pub(crate) fn subscribe(&self, resource: Resource, uri: &str) -> Result<(), Refusal> {
+        let watched = self.watching.watch(Watched::Resource(resource), uri);
+        watched.map_err(|TooMany| Refusal::too_many_watched(MAX_WATCHED))
+    }
+
+    /// And now not any more.
+    pub(crate) fn unsubscribe(&self, resource: Resource, uri: &str) {
+        self.watching.unwatch(Watched::Resource(resource), uri);
     }
 
     /// A call begins: what it is answered with, and what tells it to end.
@@ -182,6 +206,31 @@ impl Session {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder panics")
     }
+}
+
+/// Says what has changed on a session's stream.
+struct Asides(Arc<StreamControl>);
+
+impl Asides {
+    fn say(&self, message: &Value) {
+        self.0.say(format!("data: {message}\n\n").into());
+    }
+}
+
+impl Listener for Asides {
+    fn list_changed(&self) {
+        let method = "notifications/resources/list_changed";
+        self.say(&json!({ "jsonrpc": "2.0", "method": method }));
+    }
+
+    fn resource_updated(&self, uri: &str) {
+        let method = "notifications/resources/updated";
+        let params = json!({ "uri": uri });
+        self.say(&json!({ "jsonrpc": "2.0", "method": method, "params": params }));
+    }
+
+    /// Handles of tasks are for clients without a session.
+    fn task_changed(&self, _: &TaskId) {}
 }
 
 impl State {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use notification_event::{Body, Draft, JsonObject, Progress, TaskId, TaskState};
+use notification_event::{Body, Draft, JsonObject, Progress, TaskId, TaskState, Topic};
 use rmcp::model::ToolAnnotations;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
@@ -26,25 +26,32 @@ impl SimulateProgress {
 
     /// Returns how the task ended.
     async fn run(&self, call: &Call, task: &Task) -> Result<TaskState, ToolError> {
+        let topic = Topic::default();
+        let own = call.caller.begin_own_task(task.id.clone(), &topic).await;
+        let own = own.map_err(ToolError::Publish)?;
+        // Nobody waits for a task that was handed over.
+        let mut given_up = &call.cancelled;
+        let nobody = CancellationToken::new();
+        if call.handover.is_wanted() {
+            self.publish(call, task, 0, task.started()).await?;
+            call.handover.give(task.id.clone());
+            given_up = &nobody;
+        }
         let started = Instant::now();
         let mut step = 0;
         loop {
-            let due = sleep_until(started + task.until(step + 1));
-            let due = call.cancelled.run_until_cancelled(due);
-            let progress = match self.stop.run_until_cancelled(due).await {
-                Some(Some(())) => task.at(step + 1),
-                Some(None) => task.cancelled_after(step, "whoever called gave it up"),
-                None => task.cancelled_after(step, "the server is shutting down"),
+            let progress = tokio::select! {
+                () = self.stop.cancelled() => {
+                    task.cancelled_after(step, "the server is shutting down")
+                }
+                () = own.cancelled.cancelled() => task.cancelled_after(step, "it was cancelled"),
+                () = given_up.cancelled() => {
+                    task.cancelled_after(step, "whoever called gave it up")
+                }
+                () = sleep_until(started + task.until(step + 1)) => task.at(step + 1),
             };
             let (state, message) = (progress.state, progress.message.clone());
-            let draft = Draft::from(Body::Progress(progress));
-            if let Err(reason) = call.caller.publish_one(draft).await {
-                return Err(ToolError::Task {
-                    step,
-                    total_steps: task.total_steps,
-                    reason,
-                });
-            }
+            self.publish(call, task, step, progress).await?;
             if state != TaskState::Cancelled {
                 step += 1;
                 call.progress.report(step, task.total_steps, message).await;
@@ -53,6 +60,23 @@ impl SimulateProgress {
                 return Ok(state);
             }
         }
+    }
+
+    /// Publishes how far a task is that was after `step` before.
+    async fn publish(
+        &self,
+        call: &Call,
+        task: &Task,
+        step: u64,
+        progress: Progress,
+    ) -> Result<(), ToolError> {
+        let draft = Draft::from(Body::Progress(progress));
+        let published = call.caller.publish_one(draft).await;
+        published.map(drop).map_err(|reason| ToolError::Task {
+            step,
+            total_steps: task.total_steps,
+            reason,
+        })
     }
 }
 
@@ -96,8 +120,8 @@ impl Tool for SimulateProgress {
                 },
                 "status": {
                     "type": "string", "enum": ends,
-                    "description": "How it ended: cancelled means that the server was shut down, or \
-                                    the call given up"
+                    "description": "How it ended: cancelled means that it was cancelled, the server \
+                                    shut down, or the call given up"
                 }
             },
             "required": ["task_id", "task_name", "total_steps", "status"],
@@ -161,6 +185,13 @@ impl Task {
 
     fn at(&self, step: u64) -> Progress {
         Progress::step(self.id.clone(), self.name.clone(), step, self.total_steps)
+    }
+
+    fn started(&self) -> Progress {
+        Progress {
+            message: format!("Started, {} steps to go", self.total_steps),
+            ..self.at(0)
+        }
     }
 
     fn cancelled_after(&self, step: u64, why: &str) -> Progress {
