@@ -8,7 +8,8 @@ use notification_access::{
     Refused, Slot, Ticket,
 };
 use notification_event::{
-    ClientId, Draft, EventId, Filter, GroupName, Pattern, Report, TaskId, Timestamp, Topic,
+    ClientId, Draft, EventId, Filter, GroupName, Pattern, Position, Report, TaskId, Timestamp,
+    Topic,
 };
 use notification_log::{Change, LogError, Record};
 use uuid::Uuid;
@@ -267,10 +268,15 @@ impl Caller {
         Ok(EventPage { narrowed, ..page })
     }
 
-    /// Reads the newest events of a part of the log, as far as it may be seen.
-    pub async fn newest(&self, request: PageRequest) -> Result<NewestEvents, ReadError> {
+    /// Reads the newest events of a part of the log, up to and including `through`
+    /// if that is given, as far as it may be seen.
+    pub async fn newest(
+        &self,
+        request: PageRequest,
+        through: Option<Position>,
+    ) -> Result<NewestEvents, ReadError> {
         let (request, narrowed) = self.narrow(request).await?;
-        let newest = self.hub.newest(request).await?;
+        let newest = self.hub.newest(request, through).await?;
         Ok(NewestEvents { narrowed, ..newest })
     }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use notification_access::{Access, ApiKey, LimitsConfig, Principal, Refused, ServerSecret};
 use notification_event::{
-    ClientId, Cursor, Draft, EventId, Filter, GroupName, Report, TaskId, TaskState, Timestamp,
-    Topic,
+    ClientId, Cursor, Draft, EventId, Filter, GroupName, Position, Report, TaskId, TaskState,
+    Timestamp, Topic,
 };
 use notification_log::{AckMode, Bounds, Change, Commit, EventLog, LogError, Retention};
 use tokio::sync::{Mutex, mpsc, watch};
@@ -410,10 +410,15 @@ impl Hub {
         page::read(&self.shared, request).await
     }
 
-    /// Reads the newest events of a part of the log. Looks at a bounded number of
-    /// events, so there may be older ones that it has not come to.
-    pub async fn newest(&self, request: PageRequest) -> Result<NewestEvents, LogError> {
-        page::read_newest(&self.shared, request).await
+    /// Reads the newest events of a part of the log, up to and including `through`
+    /// if that is given. Looks at a bounded number of events, so there may be older
+    /// ones that it has not come to.
+    pub async fn newest(
+        &self,
+        request: PageRequest,
+        through: Option<Position>,
+    ) -> Result<NewestEvents, LogError> {
+        page::read_newest(&self.shared, request, through).await
     }
 
     /// An event, if it is in the log, has been handed out, and is for this client,

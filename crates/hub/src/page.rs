@@ -55,8 +55,8 @@ pub struct NewestEvents {
     pub frames: Vec<Arc<Frame>>,
     /// Where to read on for what is newer.
     pub cursor: Cursor,
-    /// Whether there are, or may be, older ones after the start.
-    pub has_older: bool,
+    /// If there are, or may be, older ones after the start: the newest place where.
+    pub older: Option<Cursor>,
     /// Whether events after the start are gone.
     pub truncated: bool,
     /// The patterns that are left of those that were asked for, if that is less.
@@ -137,13 +137,16 @@ fn is_wanted(shared: &Shared, request: &PageRequest, frame: &Frame, now: Timesta
         && !frame.head.is_expired(now)
 }
 
-/// Reads the log from its end towards the start, block by block, each of them forwards.
+/// Reads the log from its end, or from `through`, towards the start, block by block,
+/// each of them forwards.
 pub(crate) async fn read_newest(
     shared: &Shared,
     request: PageRequest,
+    through: Option<Position>,
 ) -> Result<NewestEvents, LogError> {
     let place = request.start.find(&*shared.log).await?;
     let head = shared.fan_out.head();
+    let head = through.map_or(head, |through| head.min(through));
     let start = place.position.unwrap_or(head);
     let now = Timestamp::from(SystemTime::now());
     let mut newest = Newest {
@@ -187,12 +190,17 @@ pub(crate) async fn read_newest(
         newest.precede_by(block);
         end = begin;
     }
+    let place_of = |position| Cursor {
+        epoch: shared.epoch,
+        position,
+    };
+    let older = match newest.frames.front().filter(|_| newest.is_full) {
+        Some(oldest) => Some(Position(oldest.position.0 - 1)),
+        None => (start < end && !is_gone).then_some(end),
+    };
     Ok(NewestEvents {
-        cursor: Cursor {
-            epoch: shared.epoch,
-            position: head,
-        },
-        has_older: newest.is_full || (start < end && !is_gone),
+        cursor: place_of(head),
+        older: older.map(place_of),
         frames: newest.frames.into(),
         truncated: is_gone || place.gap.is_some(),
         narrowed: None,

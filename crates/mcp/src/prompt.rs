@@ -103,13 +103,16 @@ impl Prompt {
             start: asked.start,
             limit: MAX_EVENTS,
         };
-        let newest = caller.newest(request).await.map_err(|error| match error {
-            ReadError::Refused(Refused::Denied(missing)) => {
-                denied.fill(Some(&missing));
-                invalid(format!("topic: {missing}"))
-            }
-            error => unreadable(error),
-        })?;
+        let newest = caller
+            .newest(request, None)
+            .await
+            .map_err(|error| match error {
+                ReadError::Refused(Refused::Denied(missing)) => {
+                    denied.fill(Some(&missing));
+                    invalid(format!("topic: {missing}"))
+                }
+                error => unreadable(error),
+            })?;
         let text = format!("{}\n\n{}", self.question, asked.embed(&newest));
         let message = PromptMessage::new_text(Role::User, text);
         Ok(GetPromptResult::new(vec![message]).with_description(self.description))
@@ -168,7 +171,7 @@ impl Asked {
             text += &format!(", as far as they may be read here: {}", topics.join(", "));
         }
         text += ". ";
-        text += &match (frames.len(), newest.has_older || left_out > 0) {
+        text += &match (frames.len(), newest.older.is_some() || left_out > 0) {
             (0, false) => "There are none.".to_owned(),
             (0, true) => "There are none among the newest that were looked at; older ones were \
                           left out."

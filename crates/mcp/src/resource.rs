@@ -1,5 +1,5 @@
 use notification_access::{Grant, Refused};
-use notification_event::{EventId, Filter, Pattern, TaskId, Topic};
+use notification_event::{Cursor, EventId, Filter, Pattern, Position, TaskId, Topic};
 use notification_hub::{Caller, PageRequest, ReadError, Start, TaskFilter};
 use rmcp::model::{ErrorData, ResourceContents, ResourceTemplate};
 use serde_json::{Value, json};
@@ -18,6 +18,12 @@ pub(crate) const TOPIC_TEMPLATE: &str = "notification://topics/{topic}";
 pub(crate) const EVENT_TEMPLATE: &str = "notification://events/{event_id}";
 pub(crate) const TASK_TEMPLATE: &str = "notification://tasks/{task_id}";
 
+/// How the cursor of a page in the list begins.
+const AFTER: &str = "after:";
+
+/// What comes before the place of a page of a topic's older events.
+const THROUGH: &str = "?through=";
+
 const JSON: &str = "application/json";
 
 /// How much of each is in one resource, and in the list, at most.
@@ -31,6 +37,8 @@ const MAX_TOPICS: usize = 100;
 pub(crate) enum Resource {
     /// The newest events of a topic.
     Topic(Topic),
+    /// Those before them, up to and including this place.
+    OlderOfTopic(Topic, Cursor),
     /// One event.
     Event(EventId),
     /// How far one job is.
@@ -52,6 +60,10 @@ impl Resource {
         // Who fills in a template writes %2F for the slashes of a topic (RFC
         // 6570, section 3.2.2); who writes a URI by hand does not.
         let named = |prefix: &str| percent_decoded(uri.strip_prefix(prefix)?);
+        if let Some((uri, through)) = uri.split_once(THROUGH) {
+            let topic = percent_decoded(uri.strip_prefix(TOPIC)?)?.parse().ok()?;
+            return Some(Self::OlderOfTopic(topic, through.parse().ok()?));
+        }
         if let Some(topic) = named(TOPIC) {
             return topic.parse().ok().map(Self::Topic);
         }
@@ -68,6 +80,8 @@ impl Resource {
         let grants = &caller.principal().grants;
         let granted = match &resource {
             Self::Topic(topic) => grants.read(topic),
+            // It stays as it is.
+            Self::OlderOfTopic(..) => return Err(not_found(uri)),
             Self::Event(_) => grants.narrow(Filter::default()).map(drop),
             Self::Task(_) | Self::Tasks => grants.narrow_tasks(Vec::new()).map(drop),
             Self::Connections => grants.need(Grant::ConnectionsRead),
@@ -79,23 +93,13 @@ impl Resource {
     /// What it is, as far as it may be seen; none if it is not there.
     async fn read(&self, caller: &Caller) -> Result<Option<Value>, ReadError> {
         Ok(match self {
-            Self::Topic(topic) => {
-                let request = PageRequest {
-                    filter: Filter {
-                        topics: vec![topic.as_str().parse().expect("every topic is a pattern")],
-                        ..Filter::default()
-                    },
-                    client: None,
-                    start: Start::Beginning,
-                    limit: MAX_EVENTS,
-                };
-                let newest = caller.newest(request).await?;
-                Some(json!({
-                    "topic": topic.as_str(),
-                    "events": events::to_json(&newest.frames),
-                    "cursor": newest.cursor,
-                    "has_older": newest.has_older,
-                }))
+            Self::Topic(topic) => Some(events_of(caller, topic, None).await?),
+            Self::OlderOfTopic(topic, through) => {
+                let is_ours = caller.hub().log_bounds().epoch == through.epoch;
+                match is_ours {
+                    true => Some(events_of(caller, topic, Some(through.position)).await?),
+                    false => None,
+                }
             }
             Self::Event(id) => {
                 let event = caller.event(id.clone()).await?;
@@ -120,6 +124,33 @@ impl Resource {
     }
 }
 
+/// The newest events of a topic, or of its part up to a place.
+async fn events_of(
+    caller: &Caller,
+    topic: &Topic,
+    through: Option<Position>,
+) -> Result<Value, ReadError> {
+    let request = PageRequest {
+        filter: Filter {
+            topics: vec![topic.as_str().parse().expect("every topic is a pattern")],
+            ..Filter::default()
+        },
+        client: None,
+        start: Start::Beginning,
+        limit: MAX_EVENTS,
+    };
+    let newest = caller.newest(request, through).await?;
+    let mut events = json!({
+        "topic": topic.as_str(),
+        "events": events::to_json(&newest.frames),
+        "cursor": newest.cursor,
+    });
+    if let Some(older) = newest.older {
+        events["older"] = format!("{TOPIC}{topic}{THROUGH}{older}").into();
+    }
+    Ok(events)
+}
+
 /// Reads what is at a URI. What may not be read is not there.
 pub(crate) async fn read(caller: &Caller, uri: &str) -> Result<ResourceContents, ErrorData> {
     let resource = Resource::parse(uri).ok_or_else(|| not_found(uri))?;
@@ -139,11 +170,17 @@ pub(crate) fn list(
     caller: &Caller,
     cursor: Option<&str>,
 ) -> Result<(Vec<rmcp::model::Resource>, Option<String>), ErrorData> {
-    let after: Option<Topic> = cursor.map(str::parse).transpose().map_err(|_| {
-        let cursor = shorten(cursor.unwrap_or_default());
-        let message = format!("cursor: expected the nextCursor of a page, got {cursor}");
-        ErrorData::invalid_params(message, None)
-    })?;
+    let after: Option<Topic> = match cursor {
+        None => None,
+        Some(cursor) => {
+            let topic = cursor.strip_prefix(AFTER).and_then(|t| t.parse().ok());
+            let misfit = || {
+                let cursor = shorten(cursor);
+                format!("cursor: expected the nextCursor of a page, got {cursor}")
+            };
+            Some(topic.ok_or_else(|| ErrorData::invalid_params(misfit(), None))?)
+        }
+    };
     let mut resources = match &after {
         None => list_fixed(caller),
         Some(_) => Vec::new(),
@@ -157,7 +194,7 @@ pub(crate) fn list(
             .with_mime_type(JSON)
     }));
     let last = topics.last().filter(|_| has_more);
-    Ok((resources, last.map(|topic| topic.as_str().to_owned())))
+    Ok((resources, last.map(|topic| format!("{AFTER}{topic}"))))
 }
 
 /// What there is whatever was published.

@@ -98,16 +98,23 @@ fn resources_are_listed_and_read() {
         let topic = read(uri);
         let events = topic["events"].as_array().unwrap();
         assert_eq!(topic["topic"], "ops/db");
-        assert_eq!((events.len(), &topic["has_older"]), (50, &json!(true)));
+        assert_eq!(events.len(), 50);
         assert_eq!(
             (&events[0]["name"], &events[49]["name"]),
             (&json!("n10"), &json!("n59"))
         );
+        let older = read(topic["older"].as_str().unwrap());
+        let events = older["events"].as_array().unwrap();
+        assert_eq!(
+            (events.len(), &events[0]["name"], &events[9]["name"]),
+            (10, &json!("n0"), &json!("n9"))
+        );
+        assert_eq!(older["older"], Value::Null);
     }
     let quiet = read("notification://topics/quiet");
     assert_eq!(
-        (&quiet["events"], &quiet["has_older"]),
-        (&json!([]), &json!(false))
+        (&quiet["events"], &quiet["older"]),
+        (&json!([]), &Value::Null)
     );
     assert_eq!(read("notification://events/e:1")["message"], "m");
     assert_eq!(read("notification://events/e%3A1")["message"], "m");
@@ -408,4 +415,34 @@ fn what_is_typed_is_completed_by_what_may_be_seen() {
     assert_eq!(values.len(), 0);
     let (values, _) = complete(resource("events/{event_id}"), "event_id", "");
     assert_eq!(values.len(), 0);
+}
+
+#[test]
+fn a_long_list_of_resources_has_pages() {
+    let server = server(&[]);
+    let events: String = (0..250)
+        .map(|n| json!({"type": "event", "name": "n", "topic": format!("t{n:03}")}).to_string())
+        .map(|event| event + "\n")
+        .collect();
+    let headers = [("Content-Type", "application/x-ndjson")];
+    assert_eq!(
+        server
+            .request("POST", "/v1/events", &headers, &events)
+            .status,
+        200
+    );
+    let mut all = Vec::new();
+    let mut page = json!({});
+    for expected in [102, 100, 50] {
+        let listed = ask(&server, "resources/list", &page);
+        assert_eq!(uris(&listed).len(), expected);
+        all.extend(uris(&listed).into_iter().map(str::to_owned));
+        page = json!({"cursor": listed["result"]["nextCursor"]});
+    }
+    assert_eq!(page, json!({"cursor": null}));
+    assert_eq!(
+        all.iter().collect::<std::collections::BTreeSet<_>>().len(),
+        252
+    );
+    assert_eq!(all.last().unwrap(), "notification://topics/t249");
 }

@@ -6,35 +6,13 @@ mod modern;
 #[path = "common/secured.rs"]
 mod secured;
 
-use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 
 use common::server;
 use modern::{Modern, VERSION};
-use notification_testkit::{EventStream, Response, ServerProcess, eventually};
+use notification_testkit::{EventStream, ServerProcess, eventually};
 use secured::Secured;
 use serde_json::{Value, json};
-
-/// Sends a request, of whose answer nothing is read yet.
-fn send(server: &ServerProcess, request: &Modern) -> TcpStream {
-    let body = request.body.to_string();
-    let mut text = format!("POST /mcp HTTP/1.1\r\nHost: {}\r\n", server.address());
-    for (name, value) in &request.headers {
-        text += &format!("{name}: {value}\r\n");
-    }
-    text += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
-    let mut connection = TcpStream::connect(server.address()).unwrap();
-    connection
-        .set_read_timeout(Some(notification_testkit::DEADLINE))
-        .unwrap();
-    connection.write_all(text.as_bytes()).unwrap();
-    connection
-}
-
-fn ask(server: &ServerProcess, request: &Modern) -> Response {
-    let body = request.body.to_string();
-    server.request("POST", "/mcp", &request.headers(), &body)
-}
 
 fn simulate(seconds: u64, steps: u64) -> Modern {
     let arguments = json!({"task_name": "t", "duration_seconds": seconds, "step_count": steps});
@@ -53,14 +31,14 @@ fn newest(server: &ServerProcess) -> Value {
 #[test]
 fn requests_are_answered_one_by_one() {
     let server = server(&[]);
-    let discovered = ask(&server, &Modern::new("server/discover", json!({})));
+    let discovered = Modern::new("server/discover", json!({})).ask(&server);
     assert_eq!(discovered.status, 200, "{discovered:?}");
     let result = &discovered.json()["result"];
     assert_eq!(result["supportedVersions"], json!([VERSION]));
     assert_eq!(discovered.header("mcp-session-id"), None);
 
     let message = json!({"message": "m"});
-    let sent = ask(&server, &Modern::call("send_notification", &message));
+    let sent = Modern::call("send_notification", &message).ask(&server);
     assert_eq!(sent.header("content-type"), Some("application/json"));
     assert_eq!(sent.json()["result"]["isError"], false, "{sent:?}");
     assert_eq!(newest(&server)["message"], "m");
@@ -69,7 +47,7 @@ fn requests_are_answered_one_by_one() {
     let request = Modern::new("tools/list", json!({}))
         .with_header("Mcp-Session-Id", "s")
         .with_header("Last-Event-ID", "e");
-    assert_eq!(ask(&server, &request).status, 200);
+    assert_eq!(request.ask(&server).status, 200);
     for method in ["GET", "DELETE", "PUT"] {
         let version = [("MCP-Protocol-Version", VERSION)];
         let answer = server.request(method, "/mcp", &version, "");
@@ -82,7 +60,7 @@ fn requests_are_answered_one_by_one() {
 fn progress_comes_on_the_stream_that_the_answer_ends() {
     let server = server(&[]);
     let mut watcher = EventStream::open(server.address(), "/v1/stream", &[]);
-    let connection = send(&server, &simulate(1, 4).with_progress());
+    let connection = simulate(1, 4).with_progress().send(&server);
     let mut stream = EventStream::answered_on(connection);
     assert_eq!(stream.header("content-type"), Some("text/event-stream"));
     assert_eq!(stream.header("x-accel-buffering"), Some("no"));
@@ -109,7 +87,7 @@ fn who_hangs_up_cancels() {
     let server = server(&[]);
     let mut watcher = EventStream::open(server.address(), "/v1/stream", &[]);
     let mut check = |request: &Modern, hang_up: &dyn Fn(TcpStream)| {
-        let connection = send(&server, request);
+        let connection = request.send(&server);
         let first = watcher.next().unwrap().data;
         assert_eq!(first["state"], "running");
         hang_up(connection);
@@ -140,7 +118,7 @@ fn a_call_of_curl_goes_on_without_it() {
     let mut plain = simulate(2, 2);
     plain.headers.truncate(1);
     plain.body["params"]["_meta"] = json!({"progressToken": "progress"});
-    let connection = send(&server, &plain);
+    let connection = plain.send(&server);
     eventually("the first step", || newest(&server)["step"] == 1);
     connection.shutdown(Shutdown::Both).unwrap();
     eventually("the end", || newest(&server)["state"] == "completed");
@@ -149,11 +127,11 @@ fn a_call_of_curl_goes_on_without_it() {
 #[test]
 fn a_shutdown_answers_what_is_under_way() {
     let mut server = server(&[]);
-    let told = send(&server, &simulate(60, 20).with_progress());
+    let told = simulate(60, 20).with_progress().send(&server);
     let mut told = EventStream::answered_on(told);
     assert_eq!(told.next().unwrap().data["params"]["progress"], 1.0);
     let untold = simulate(60, 20).with_header("Accept", "text/event-stream");
-    let untold = send(&server, &untold);
+    let untold = untold.send(&server);
     eventually("two calls", || newest(&server)["step"] == 1);
     let (status, _) = server.stop();
     assert!(status.success());
@@ -172,7 +150,7 @@ fn headers_that_lie_are_refused() {
     let list = || Modern::new("tools/list", json!({}));
     let call = || Modern::call("connection_status", &json!({}));
     let check = |request: Modern, status: u16, code: Option<i64>| {
-        let answer = ask(&server, &request);
+        let answer = request.ask(&server);
         assert_eq!(answer.status, status, "{request:?}: {answer:?}");
         assert_eq!(answer.json()["error"]["code"].as_i64(), code, "{request:?}");
         assert_eq!(answer.json()["id"], 7);
@@ -242,7 +220,7 @@ fn who_calls_has_to_be_known() {
         Modern::call("send_notification", &json!({"message": "m"})),
         simulate(1, 1).with_progress(),
     ] {
-        let answer = ask(&secured.server, &request);
+        let answer = request.ask(&secured.server);
         assert_eq!(answer.status, 401, "{answer:?}");
         let challenge = answer.header("www-authenticate").unwrap();
         assert!(challenge.starts_with("Bearer realm="), "{challenge}");

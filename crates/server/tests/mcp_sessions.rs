@@ -4,127 +4,14 @@
 mod common;
 #[path = "common/secured.rs"]
 mod secured;
-
-use std::io::Write;
-use std::net::TcpStream;
+#[path = "common/session.rs"]
+mod session;
 
 use common::{notification, server, server_with};
-use notification_testkit::{EventStream, Response, ServerProcess, eventually, request};
+use notification_testkit::{EventStream, ServerProcess, eventually, request};
 use secured::{Credential, Secured};
 use serde_json::{Value, json};
-
-const BOTH: (&str, &str) = ("Accept", "application/json, text/event-stream");
-const STREAM: (&str, &str) = ("Accept", "text/event-stream");
-const JSON: (&str, &str) = ("Content-Type", "application/json");
-
-/// A client in a session.
-struct Client<'a> {
-    server: &'a ServerProcess,
-    authorization: Option<String>,
-    id: String,
-    version: &'static str,
-}
-
-fn initialize(version: &str) -> Value {
-    json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-        "protocolVersion": version, "capabilities": {},
-        "clientInfo": {"name": "test", "version": "1"}}})
-}
-
-impl<'a> Client<'a> {
-    fn connect(server: &'a ServerProcess, version: &'static str) -> Self {
-        Self::connect_as(server, version, None)
-    }
-
-    fn connect_as(
-        server: &'a ServerProcess,
-        version: &'static str,
-        authorization: Option<String>,
-    ) -> Self {
-        let mut client = Self {
-            server,
-            authorization,
-            id: String::new(),
-            version,
-        };
-        let begun = client.post(&initialize(version));
-        assert_eq!(begun.status, 200, "{begun:?}");
-        let result = &begun.json()["result"];
-        assert_eq!(result["protocolVersion"], version);
-        assert_eq!(result["capabilities"]["logging"], json!({}));
-        client.id = begun.header("mcp-session-id").unwrap().to_owned();
-        let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-        assert_eq!(client.post(&initialized).status, 202);
-        client
-    }
-
-    fn headers(&self) -> Vec<(&str, &str)> {
-        let mut headers = vec![JSON];
-        if !self.id.is_empty() {
-            headers.push(("Mcp-Session-Id", &self.id));
-            headers.push(("MCP-Protocol-Version", self.version));
-        }
-        if let Some(authorization) = &self.authorization {
-            headers.push(("Authorization", authorization));
-        }
-        headers
-    }
-
-    fn post(&self, message: &Value) -> Response {
-        let headers = [self.headers(), vec![BOTH]].concat();
-        let address = self.server.address();
-        request(address, "POST", "/mcp", &headers, &message.to_string())
-    }
-
-    fn ask(&self, method: &str, params: Value) -> Response {
-        self.post(&json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
-    }
-
-    /// The result of a tool.
-    fn call(&self, tool: &str, arguments: Value) -> Value {
-        let params = json!({"name": tool, "arguments": arguments});
-        self.ask("tools/call", params).message()["result"].clone()
-    }
-
-    /// A tool that takes its time, whose answer is a stream.
-    fn call_for_long(&self, id: u64, seconds: u64, token: Option<&str>) -> EventStream {
-        let mut params = json!({"name": "simulate_progress", "arguments": {
-            "task_name": "T", "duration_seconds": seconds, "step_count": 2}});
-        if let Some(token) = token {
-            params["_meta"] = json!({"progressToken": token});
-        }
-        let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
-        let body = call.to_string();
-        let mut socket = TcpStream::connect(self.server.address()).unwrap();
-        let mut head = format!(
-            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n",
-            body.len()
-        );
-        for (name, value) in [self.headers(), vec![BOTH]].concat() {
-            head += &format!("{name}: {value}\r\n");
-        }
-        write!(socket, "{head}\r\n{body}").unwrap();
-        EventStream::answered_on(socket)
-    }
-
-    fn stream(&self) -> EventStream {
-        self.try_stream(&[]).unwrap()
-    }
-
-    fn resume(&self, after: &str) -> EventStream {
-        self.try_stream(&[("Last-Event-ID", after)]).unwrap()
-    }
-
-    fn try_stream(&self, more: &[(&str, &str)]) -> Result<EventStream, Response> {
-        let headers = [self.headers(), vec![STREAM], more.to_vec()].concat();
-        EventStream::try_open(self.server.address(), "/mcp", &headers)
-    }
-
-    fn delete(&self) -> u16 {
-        let address = self.server.address();
-        request(address, "DELETE", "/mcp", &self.headers(), "").status
-    }
-}
+use session::{BOTH, Client, JSON, initialize};
 
 /// What a log message says, and how severe it is.
 fn said(message: &Value) -> (String, Value) {
@@ -140,8 +27,16 @@ fn publish(server: &ServerProcess, message: &str, how: &str) {
     assert_eq!(server.post("/v1/events", &event).status, 201);
 }
 
+/// The next log messages; that there are new topics is said beside them.
+fn log_messages(stream: &mut EventStream, count: usize) -> Vec<Value> {
+    let messages = std::iter::from_fn(|| stream.next()).map(|event| event.data);
+    let messages =
+        messages.filter(|message| message["method"] != "notifications/resources/list_changed");
+    messages.take(count).collect()
+}
+
 fn messages(stream: &mut EventStream, count: usize) -> Vec<String> {
-    let taken = stream.take(count);
+    let taken = log_messages(stream, count);
     let texts = taken.iter().map(|m| said(m).1["message"].clone());
     texts.map(|m| m.as_str().unwrap().to_owned()).collect()
 }
@@ -167,7 +62,7 @@ fn events_come_as_log_messages_in_every_revision() {
             &[JSON],
             &task.to_string(),
         );
-        let all: Vec<_> = stream.take(6).iter().map(said).collect();
+        let all: Vec<_> = log_messages(&mut stream, 6).iter().map(said).collect();
         let levels: Vec<_> = all.iter().map(|(level, _)| level.as_str()).collect();
         assert_eq!(
             levels,

@@ -19,9 +19,12 @@ fn request(topic: &str, start: Start, limit: usize) -> PageRequest {
 }
 
 async fn positions(hub: &Hub, wanted: PageRequest) -> (Vec<u64>, bool) {
-    let newest = hub.newest(wanted).await.unwrap();
+    let newest = hub.newest(wanted, None).await.unwrap();
     let frames = newest.frames.iter();
-    (frames.map(|f| f.position.0).collect(), newest.has_older)
+    (
+        frames.map(|f| f.position.0).collect(),
+        newest.older.is_some(),
+    )
 }
 
 #[tokio::test]
@@ -45,7 +48,7 @@ async fn they_are_the_last_of_what_a_page_has() {
             let got = positions(&hub, request("t/0", Start::Beginning, limit)).await;
             assert_eq!(got, expected, "{tail_events} {limit}");
         }
-        let cursor = hub.newest(request("t/0", Start::Beginning, 1)).await;
+        let cursor = hub.newest(request("t/0", Start::Beginning, 1), None).await;
         let cursor = cursor.unwrap().cursor;
         assert_eq!(cursor.position.0, 1_400);
         let after = request("t/0", Start::After(cursor), 5);
@@ -83,9 +86,11 @@ async fn how_much_is_looked_at_and_given_is_bounded() {
             .await
             .unwrap();
     }
-    let newest = hub.newest(request("large", Start::Beginning, 100)).await;
+    let newest = hub
+        .newest(request("large", Start::Beginning, 100), None)
+        .await;
     let newest = newest.unwrap();
-    assert!(newest.has_older);
+    assert!(newest.older.is_some());
     assert!((15..18).contains(&newest.frames.len()));
     assert_eq!(
         newest.frames.last().unwrap().position,

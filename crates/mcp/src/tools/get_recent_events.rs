@@ -126,7 +126,7 @@ impl Tool for GetRecentEvents {
                 (answer, page.narrowed)
             }
             None => {
-                let newest = call.caller.newest(request).await?;
+                let newest = call.caller.newest(request, None).await?;
                 let answer = json!({
                     "events": events::to_json(&newest.frames),
                     "cursor": newest.cursor,

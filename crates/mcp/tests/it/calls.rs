@@ -191,7 +191,11 @@ async fn each_mistake_has_its_code_and_nothing_is_published() {
         ("tools/list", json!({"cursor": 5}), "expected a string"),
         ("tools/list", json!({"cursor": "x"}), "expected none"),
         ("resources/list", json!({"cursor": 5}), "expected a string"),
-        ("resources/list", json!({"cursor": "x"}), "expected none"),
+        (
+            "resources/list",
+            json!({"cursor": "x"}),
+            "expected the nextCursor",
+        ),
         (
             "resources/templates/list",
             json!({"cursor": "x"}),

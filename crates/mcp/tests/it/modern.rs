@@ -91,7 +91,11 @@ async fn a_server_says_what_it_is() {
     assert_eq!(result["supportedVersions"], json!([VERSION]));
     assert_eq!(
         result["capabilities"],
-        json!({"tools": {}, "resources": {}, "prompts": {}, "completions": {}})
+        json!({
+            "tools": {}, "resources": {"subscribe": true, "listChanged": true},
+            "prompts": {}, "completions": {},
+            "extensions": {"io.modelcontextprotocol/tasks": {}},
+        })
     );
     let identity = &result["_meta"]["io.modelcontextprotocol/serverInfo"];
     assert_eq!(identity["name"], "notification-server");
