@@ -33,7 +33,7 @@ pub(crate) struct Cli {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(crate) seconds: u64,
     /// One row of delivering with so many open streams, in place of the usual three;
-    /// coming back and durable: how many come back, at most 10000; stalled: at most 1000; access: at most 2000
+    /// coming back and durable: how many come back, at most 10000; stalled and mcp: at most 1000; access: at most 2000
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=25_000))]
     pub(crate) streams: Option<u64>,
     /// One row of delivering with so many messages a second, in place of the usual three
@@ -83,6 +83,8 @@ pub(crate) enum Group {
     Stalled,
     /// Publishing and opening streams, with and without a credential
     Access,
+    /// Delivering to sessions of MCP clients, beside plain streams
+    Mcp,
     /// Publishing to many topics in turn
     Topics,
     /// Reading everything that was published before
@@ -154,7 +156,7 @@ mod tests {
             true,
         );
         check("--only publish,deliver", true);
-        check("--only topics,replay,durable,back,stalled,access", true);
+        check("--only topics,replay,durable,back,stalled,access,mcp", true);
         check("--peers ours,reference,nchan,mercure,pushpin", true);
         check("--peers theirs", false);
         check("reference-writer", true);

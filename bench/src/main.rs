@@ -26,6 +26,7 @@ mod durable;
 mod figures;
 mod machine;
 mod markdown;
+mod mcp;
 mod peers;
 mod plots;
 mod process;

@@ -7,6 +7,7 @@ use crate::deliver::{Deliver, LookAt};
 use crate::disk::Disk;
 use crate::durable::Durable;
 use crate::figures::Figures;
+use crate::mcp::Mcp;
 use crate::peers::Peer;
 use crate::publish::Publish;
 use crate::replay::Replay;
@@ -25,6 +26,9 @@ const MAX_BACK: u64 = 10_000;
 
 /// The most streams that are opened to see what it costs to know who opens them.
 const MAX_OPENING: u64 = 2_000;
+
+/// The most sessions of MCP clients.
+const MAX_SESSIONS: u64 = 1_000;
 
 /// The longest that a row takes that does not deliver at a steady rate.
 const SHORT: Duration = Duration::from_secs(3);
@@ -47,6 +51,8 @@ pub(crate) enum Row {
     Back(Back),
     /// What it costs to know who asks.
     Access(Access),
+    /// What it costs to say the same in the words of MCP.
+    Mcp(Mcp),
     /// A publisher in a closed loop, to many topics in turn.
     Topics(Durability, Topics),
     /// One stream that asks for everything from the beginning.
@@ -72,6 +78,7 @@ impl Row {
             (Group::Topics, topics),
             (Group::Publish, publish),
             (Group::Access, access),
+            (Group::Mcp, mcp),
             (Group::Replay, replay),
             (Group::Durable, durable),
         ];
@@ -111,6 +118,10 @@ impl Row {
                     format!("access, memory, opening {streams} streams")
                 }
             },
+            Self::Mcp(mcp) => format!(
+                "mcp, write, {} × {}/s × {} B",
+                mcp.streams, mcp.rate, mcp.size
+            ),
             Self::Topics(durability, Topics { topics: 1, .. }) => {
                 format!("publish, {durability}, 1 topic")
             }
@@ -134,6 +145,7 @@ impl Row {
             Self::Deliver(deliver) | Self::Stalled(deliver) => deliver.streams + deliver.stalled,
             Self::Back(back) => back.streams,
             Self::Access(access) => access.connections(),
+            Self::Mcp(mcp) => mcp.streams,
             Self::Topics(_, topics) => topics.topics,
             Self::Replay(..) => 1,
             Self::Durable(_, durable) => durable.clients,
@@ -201,6 +213,7 @@ impl Row {
             }
             Self::Back(back) => back.measure(&*peer.start(setup)?),
             Self::Access(access) => access.measure(setup),
+            Self::Mcp(mcp) => mcp.measure(setup),
             Self::Topics(durability, topics) => topics.measure(&setup.server(*durability, "")?),
             Self::Replay(durability, replay) => {
                 replay.measure(&setup.server(*durability, Replay::SETTINGS)?)
@@ -315,6 +328,16 @@ fn access(cli: &Cli) -> Vec<Row> {
     loads.map(row).collect()
 }
 
+fn mcp(cli: &Cli) -> Vec<Row> {
+    let streams = cli.streams.unwrap_or(MAX_SESSIONS).min(MAX_SESSIONS) as usize;
+    vec![Row::Mcp(Mcp {
+        streams,
+        rate: 100,
+        size: cli.size as usize,
+        duration: cli.duration(),
+    })]
+}
+
 fn replay(cli: &Cli) -> Vec<Row> {
     let events = cli.replay;
     vec![Row::Replay(Durability::Write, Replay { events })]
@@ -408,6 +431,7 @@ mod tests {
                 "access, memory, opening 2000 streams",
             ],
         );
+        check("--only mcp", &["mcp, write, 1000 × 100/s × 200 B"]);
         check(
             "--only publish",
             &[

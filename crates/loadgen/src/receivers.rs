@@ -56,6 +56,7 @@ pub struct Arrival {
 struct Stream {
     connection: TcpStream,
     phase: Phase,
+    open_at: OpenAt,
     scanner: Scanner,
     order: Order,
 }
@@ -74,11 +75,21 @@ enum Body {
 }
 
 /// How streams come.
-struct Arriving<'a> {
+#[derive(Clone, Copy)]
+struct Arriving {
     at_once: usize,
     /// Their messages below this number were had before.
     next: u64,
-    last_event_id: Option<&'a str>,
+    /// What shows that one is open.
+    open_at: OpenAt,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OpenAt {
+    /// The server's first word.
+    Word,
+    /// The head of its answer.
+    Head,
 }
 
 impl Receivers {
@@ -91,9 +102,24 @@ impl Receivers {
         let arriving = Arriving {
             at_once: A_FEW,
             next: 0,
-            last_event_id: None,
+            open_at: OpenAt::Word,
         };
-        Self::open_with(target, paths, &arriving)
+        let requests = paths.map(|path| request(target, &path, None));
+        Self::open_with(target, requests, arriving)
+    }
+
+    /// Opens a stream with each of `requests`, a few at a time, and waits until
+    /// all are answered. Each is to get the messages 0, 1, 2 …
+    pub fn open_requests(
+        target: &Target,
+        requests: impl ExactSizeIterator<Item = impl Into<String>>,
+    ) -> Result<Self, LoadError> {
+        let arriving = Arriving {
+            at_once: A_FEW,
+            next: 0,
+            open_at: OpenAt::Head,
+        };
+        Self::open_with(target, requests.map(Into::into), arriving)
     }
 
     /// Opens them all at once, behind the event of this id, if there is one.
@@ -107,17 +133,18 @@ impl Receivers {
         let arriving = Arriving {
             at_once: ALL,
             next,
-            last_event_id,
+            open_at: OpenAt::Word,
         };
-        Self::open_with(target, paths, &arriving)
+        let requests = paths.map(|path| request(target, &path, last_event_id));
+        Self::open_with(target, requests, arriving)
     }
 
     fn open_with(
         target: &Target,
-        mut paths: impl ExactSizeIterator<Item = impl Display>,
-        arriving: &Arriving<'_>,
+        mut requests: impl ExactSizeIterator<Item = String>,
+        arriving: Arriving,
     ) -> Result<Self, LoadError> {
-        let streams = paths.len();
+        let streams = requests.len();
         let mut receivers = Self {
             poll: Poll::new().map_err(LoadError::Wait)?,
             events: Events::with_capacity(1024),
@@ -134,9 +161,9 @@ impl Receivers {
         while receivers.open < streams {
             let opening = receivers.streams.len() - receivers.open;
             if opening < arriving.at_once
-                && let Some(path) = paths.next()
+                && let Some(request) = requests.next()
             {
-                receivers.connect(target, &path, arriving)?;
+                receivers.connect(target, request, arriving)?;
                 continue;
             }
             let open_before = receivers.open;
@@ -159,14 +186,15 @@ impl Receivers {
     fn connect(
         &mut self,
         target: &Target,
-        path: &impl Display,
-        arriving: &Arriving<'_>,
+        request: String,
+        arriving: Arriving,
     ) -> Result<(), LoadError> {
         let number = self.streams.len();
         let connecting = socket::connect(target.address(), number).map_err(LoadError::Connect)?;
         let mut stream = Stream {
             connection: TcpStream::from_std(connecting.stream),
-            phase: Phase::Connecting(request(target, path, arriving.last_event_id)),
+            phase: Phase::Connecting(request),
+            open_at: arriving.open_at,
             scanner: Scanner::default(),
             order: Order::from(arriving.next),
         };
@@ -385,6 +413,10 @@ impl Stream {
                     Framing::Close => Body::Plain,
                     Framing::Length(_) => return Err(BadAnswer::Head),
                 });
+                if self.open_at == OpenAt::Head {
+                    self.scanner = Scanner::connected();
+                    found(&mut self.order, Data::Connected);
+                }
                 self.take(&body, found)
             }
         }

@@ -35,6 +35,14 @@ pub(crate) enum Data {
 }
 
 impl Scanner {
+    /// For a stream of which it is known already that it is open.
+    pub(crate) fn connected() -> Self {
+        Self {
+            connected: true,
+            ..Self::default()
+        }
+    }
+
     /// Calls `found` with each `data:` line that ends in `piece`.
     pub(crate) fn scan(&mut self, mut piece: &[u8], mut found: impl FnMut(Data)) {
         while let Some(end) = memchr(b'\n', piece) {
