@@ -19,6 +19,10 @@ pub(crate) fn complete(
     caller: &Caller,
     asked: &CompleteRequestParams,
 ) -> Result<CompletionInfo, ErrorData> {
+    #[cfg(feature = "conformance-fixtures")]
+    if let Some(completion) = crate::fixtures::completion(&asked.r#ref) {
+        return Ok(completion);
+    }
     let typed = asked.argument.value.as_str();
     let max = CompletionInfo::MAX_VALUES;
     let refused = |refused: Refused| unreadable(refused.into());

@@ -21,7 +21,7 @@ use serde_json::Value;
 use crate::completion;
 use crate::denied::DeniedSlot;
 use crate::progress::Progress;
-use crate::prompt::Prompt;
+use crate::prompt::{self, Prompt};
 use crate::resource;
 use crate::shorten::shorten;
 use crate::task_handle::{self, Handover};
@@ -363,9 +363,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         let (caller, denied) = who_asks(&context)?;
-        let prompt = Prompt::named(&named.name)?;
         let arguments = named.arguments.unwrap_or_default();
-        let mut result = prompt.get(&caller, arguments, &denied).await?;
+        let mut result = prompt::get(&caller, &named.name, arguments, &denied).await?;
         self.sign(&mut result.meta);
         Ok(result.into())
     }

@@ -24,6 +24,8 @@
 //!   (`listen.rs`).
 //! - A call that takes long goes on as a task where the client takes a handle for
 //!   an answer (`task_handle.rs`); tasks are the hub's.
+//! - `fixtures/` has tools, resources and prompts that only tests of conformance
+//!   know, in builds for these tests.
 //!
 //! Start reading at the `Service` implementation of [`Endpoint`], then
 //! `PlainCalls::answer`, then `Toolbox::call`.
@@ -38,6 +40,8 @@ mod completion;
 mod denied;
 mod endpoint;
 mod events;
+#[cfg(feature = "conformance-fixtures")]
+mod fixtures;
 mod handler;
 mod lane;
 mod listen;

@@ -64,6 +64,8 @@ impl Mcp {
             .with(GetReceipts)
             .with(PublishEvent)
             .with(GetRecentEvents);
+        #[cfg(feature = "conformance-fixtures")]
+        let tools = crate::fixtures::add_tools(tools);
         let handler = Handler::new(tools);
         let plain = PlainCalls::new(handler.clone(), running.clone());
         let watches = Arc::<Watches>::default();

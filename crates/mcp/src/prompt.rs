@@ -28,6 +28,20 @@ pub(crate) struct Prompt {
     question: &'static str,
 }
 
+/// What the prompt of this name says to a model.
+pub(crate) async fn get(
+    caller: &Caller,
+    name: &str,
+    arguments: JsonObject,
+    denied: &DeniedSlot,
+) -> Result<GetPromptResult, ErrorData> {
+    #[cfg(feature = "conformance-fixtures")]
+    if let Some(result) = crate::fixtures::prompt(name, &arguments) {
+        return Ok(result);
+    }
+    Prompt::named(name)?.get(caller, arguments, denied).await
+}
+
 impl Prompt {
     pub(crate) const ALL: [Self; 2] = [
         Self {
@@ -87,7 +101,7 @@ impl Prompt {
     }
 
     /// The question, with the newest events that it is about.
-    pub(crate) async fn get(
+    async fn get(
         &self,
         caller: &Caller,
         arguments: JsonObject,

@@ -53,6 +53,8 @@ impl Resource {
     /// Reads a URI; none if nothing can be there.
     fn parse(uri: &str) -> Option<Self> {
         match uri {
+            #[cfg(feature = "conformance-fixtures")]
+            crate::fixtures::WATCHED => return Some(Self::Tasks),
             TASKS => return Some(Self::Tasks),
             CONNECTIONS => return Some(Self::Connections),
             _ => {}
@@ -153,6 +155,10 @@ async fn events_of(
 
 /// Reads what is at a URI. What may not be read is not there.
 pub(crate) async fn read(caller: &Caller, uri: &str) -> Result<ResourceContents, ErrorData> {
+    #[cfg(feature = "conformance-fixtures")]
+    if let Some(contents) = crate::fixtures::resource(uri) {
+        return Ok(contents);
+    }
     let resource = Resource::parse(uri).ok_or_else(|| not_found(uri))?;
     let content = match resource.read(caller).await {
         Ok(content) => content,

@@ -2,6 +2,7 @@ use async_trait::async_trait;
 use notification_access::{Denied, Refused};
 use notification_event::{Invalid, JsonObject};
 use notification_hub::{AcknowledgeError, Caller, PublishError, ReadError};
+use rmcp::model::CallToolResult;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +18,11 @@ pub(crate) trait Tool: Send + Sync + 'static {
     /// Runs with arguments that fit the input schema. The value fits the output
     /// schema.
     async fn call(&self, call: &Call, arguments: JsonObject) -> Result<Value, ToolError>;
+
+    /// The result that brings this value to a model.
+    fn result(&self, value: Value) -> CallToolResult {
+        CallToolResult::structured(value)
+    }
 }
 
 /// One call of a tool, whichever lane it came by.

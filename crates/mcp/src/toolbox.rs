@@ -74,7 +74,7 @@ impl Toolbox {
         let tool = entry.tool.clone();
         let called = async move { tool.call(&call, arguments).await };
         match self.running.spawn(called).await {
-            Ok(Ok(value)) => Ok(CallToolResult::structured(value)),
+            Ok(Ok(value)) => Ok(entry.tool.result(value)),
             Ok(Err(error)) => {
                 denied.fill(error.denied());
                 Ok(failed(error))
