@@ -21,6 +21,12 @@ lint:
 test:
     ./scripts/test
 
+# Run MCP's conformance suite, and compare with tests/conformance/expected.yaml
+conformance:
+    ./scripts/install-test-tools
+    cargo build --locked -p notification-server --features conformance-fixtures --bin notification-server-with-fixtures
+    npm test --silent --prefix tests/conformance
+
 # Look for inputs that break the fuzz targets, for so many seconds each
 fuzz *arguments:
     ./scripts/fuzz {{ arguments }}
