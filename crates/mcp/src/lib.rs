@@ -72,6 +72,9 @@ pub use mcp::{Mcp, McpConfig};
 pub use refusal::refusal;
 pub use sessions::SessionsConfig;
 
+/// The largest message that is taken, in bytes.
+pub const MAX_MESSAGE: usize = message::Message::MAX_BODY;
+
 /// What the targets in `fuzz/` call.
 #[cfg(fuzzing)]
 pub mod fuzz {

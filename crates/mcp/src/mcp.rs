@@ -22,8 +22,9 @@ use crate::watches::Watches;
 /// What the endpoint is told about the server it belongs to.
 #[derive(Clone, Debug)]
 pub struct McpConfig {
-    /// Where clients reach the server: `http://127.0.0.1:8005`.
-    pub base_url: String,
+    /// Where clients reach the server: `http://127.0.0.1:8005`. None if it listens
+    /// on no address.
+    pub base_url: Option<String>,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
     /// How many sessions there may be, and for how long.
@@ -56,7 +57,7 @@ impl Mcp {
         let tools = Toolbox::new(running.clone())
             .with(SimulateProgress::new(stop.clone()))
             .with(SendNotification)
-            .with(ConnectionStatus::new(&config.base_url))
+            .with(ConnectionStatus::new(config.base_url.as_deref()))
             .with(ReportProgress)
             .with(ListTasks)
             .with(GetTask)

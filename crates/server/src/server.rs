@@ -133,25 +133,7 @@ impl Server {
         if let Some(data_dir) = &data_dir {
             crate::access::warn_if_others_may_write(data_dir);
         }
-        let retention = Retention {
-            max_age: config.retention.max_age_seconds.map(Duration::from_secs),
-            max_events: config.retention.max_events,
-            max_bytes: config.retention.max_bytes,
-        };
-        let hub_config = HubConfig {
-            retention,
-            max_rate: config.stream.max_rate,
-            clients: ClientsConfig {
-                forget_after: config.clients.forget_after,
-                max_unacknowledged: config.clients.max_unacknowledged as usize,
-            },
-            leave_after: config.clients.leave_after,
-            task_stalled_after: config.tasks.stalled_after,
-            task_forget_after: config.tasks.forget_after,
-            access: Arc::new(access(&config, data_dir.as_deref())?),
-            ..HubConfig::default()
-        };
-        let hub = Hub::open(log, hub_config).await?;
+        let hub = open_hub(&config, data_dir.as_deref(), log).await?;
         let (jwks, _) = watch::channel(None);
         tokens::accept(hub.access(), config.auth.jwt.load()?, &jwks);
         let (from, verifier) = (jwks.borrow().clone(), hub.access().tokens());
@@ -170,17 +152,7 @@ impl Server {
         let url = url.unwrap_or_else(|| self::url(address, tls.is_some()));
         let capacity = Capacity::of_files(files);
         let stop = CancellationToken::new();
-        let http_config = HttpConfig {
-            base_url: url.clone(),
-            authorization_servers: config.auth.authorization_servers.clone(),
-            body_timeout: config.http.body_timeout,
-            stream: StreamConfig {
-                heartbeat: config.stream.heartbeat,
-                retry: (config.stream.retry_min, config.stream.retry_max),
-            },
-            capacity: capacity.clone(),
-            tls: tls.clone(),
-        };
+        let http_config = http_config(&config, url.clone(), capacity.clone(), tls.clone());
         let settings = settings(&config, address.ip().is_loopback());
         Ok(Self {
             http: Http::new(hub.clone(), http_config, settings, stop.clone()),
@@ -274,14 +246,7 @@ impl Server {
         } = self;
         let fetching = tokens::fetch(hub.clone(), jwks.subscribe());
         tokio::spawn(stop.clone().run_until_cancelled_owned(fetching));
-        let mcp = Mcp::new(&McpConfig {
-            base_url: url,
-            body_timeout: config.http.body_timeout,
-            sessions: SessionsConfig {
-                max: config.mcp.max_sessions as usize,
-                idle_timeout: config.mcp.session_idle,
-            },
-        });
+        let mcp = mcp(&config, Some(url));
         let looking = {
             let (mcp, hub) = (mcp.clone(), hub.clone());
             let tell = move |sessions, subscriptions| {
@@ -338,7 +303,7 @@ impl Server {
 
 /// How long everything but draining connections may take when the server
 /// stops: committing what was taken, and closing the log.
-const STOP_TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How many connections may wait to be accepted: thousands come at once when
 /// they were cut off together. The system has a bound of its own.
@@ -366,6 +331,65 @@ fn tls(config: &Config, address: SocketAddr) -> Result<Option<Tls>, StartError> 
         _ => return Ok(None),
     };
     tls.map(Some).map_err(StartError::tls)
+}
+
+/// The hub above a log, as it is configured.
+pub(crate) async fn open_hub(
+    config: &Config,
+    data_dir: Option<&Path>,
+    log: Arc<dyn EventLog>,
+) -> Result<Hub, StartError> {
+    let retention = Retention {
+        max_age: config.retention.max_age_seconds.map(Duration::from_secs),
+        max_events: config.retention.max_events,
+        max_bytes: config.retention.max_bytes,
+    };
+    let hub_config = HubConfig {
+        retention,
+        max_rate: config.stream.max_rate,
+        clients: ClientsConfig {
+            forget_after: config.clients.forget_after,
+            max_unacknowledged: config.clients.max_unacknowledged as usize,
+        },
+        leave_after: config.clients.leave_after,
+        task_stalled_after: config.tasks.stalled_after,
+        task_forget_after: config.tasks.forget_after,
+        access: Arc::new(access(config, data_dir)?),
+        ..HubConfig::default()
+    };
+    Ok(Hub::open(log, hub_config).await?)
+}
+
+/// What the doors are told, as it is configured.
+pub(crate) fn http_config(
+    config: &Config,
+    base_url: String,
+    capacity: Capacity,
+    tls: Option<Tls>,
+) -> HttpConfig {
+    HttpConfig {
+        base_url,
+        authorization_servers: config.auth.authorization_servers.clone(),
+        body_timeout: config.http.body_timeout,
+        stream: StreamConfig {
+            heartbeat: config.stream.heartbeat,
+            retry: (config.stream.retry_min, config.stream.retry_max),
+        },
+        capacity,
+        tls,
+    }
+}
+
+/// MCP as it is configured; without a URL if nothing listens.
+pub(crate) fn mcp(config: &Config, base_url: Option<String>) -> Mcp {
+    Mcp::new(&McpConfig {
+        base_url,
+        body_timeout: config.http.body_timeout,
+        sessions: SessionsConfig {
+            max: config.mcp.max_sessions as usize,
+            idle_timeout: config.mcp.session_idle,
+        },
+    })
 }
 
 pub(crate) fn data_dir(config: &Config) -> Result<Option<PathBuf>, StartError> {

@@ -8,14 +8,28 @@ use crate::toolbox::schema;
 
 /// Says who is listening, and how to listen.
 pub(crate) struct ConnectionStatus {
+    /// Whether there is an address at which streams are opened.
+    listens: bool,
     endpoint: String,
     stream_endpoint: String,
 }
 
+/// What stands in place of an address where there is none but standard input.
+const NO_ADDRESS: &str = "stdio:";
+
 impl ConnectionStatus {
-    pub(crate) fn new(base_url: &str) -> Self {
+    /// Tells that the server is reached there; nowhere if it listens on no address.
+    pub(crate) fn new(base_url: Option<&str>) -> Self {
+        let Some(base_url) = base_url else {
+            return Self {
+                listens: false,
+                endpoint: NO_ADDRESS.to_owned(),
+                stream_endpoint: NO_ADDRESS.to_owned(),
+            };
+        };
         let base_url = base_url.trim_end_matches('/');
         Self {
+            listens: true,
             endpoint: format!("{base_url}/mcp"),
             stream_endpoint: format!("{base_url}/v1/stream"),
         }
@@ -27,6 +41,12 @@ impl ConnectionStatus {
             stream_endpoint,
             ..
         } = self;
+        if !self.listens {
+            return "This server was started by its only client and listens on no address, so \
+                    nobody else can receive events. To have others receive them, run \
+                    `notification-server` and connect to it with `notification-server stdio --url`."
+                .to_owned();
+        }
         format!(
             "In a terminal:\n  curl -N -H 'Accept: text/event-stream' {endpoint}\n\
              In a browser:\n  new EventSource('{endpoint}').onmessage = ({{ data }}) => …\n\
@@ -100,7 +120,7 @@ impl Tool for ConnectionStatus {
 
     async fn call(&self, call: &Call, _: JsonObject) -> Result<Value, ToolError> {
         Ok(json!({
-            "sse_enabled": true,
+            "sse_enabled": self.listens,
             "active_connections": call.caller.hub().connections(),
             "endpoint": self.endpoint,
             "stream_endpoint": self.stream_endpoint,

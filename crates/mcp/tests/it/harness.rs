@@ -34,7 +34,7 @@ impl Server {
         let log = Arc::new(MemoryLog::new());
         let hub = Hub::open(log, HubConfig::default()).await.unwrap();
         let config = McpConfig {
-            base_url: "http://127.0.0.1:8005".to_owned(),
+            base_url: Some("http://127.0.0.1:8005".to_owned()),
             body_timeout: Duration::from_secs(30),
             sessions: SessionsConfig {
                 max: 10,
