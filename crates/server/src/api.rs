@@ -1,20 +1,15 @@
 //! A client of a server that runs, for the command line.
 
 use std::fmt;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Uri};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
-use hyper_util::rt::TokioExecutor;
-use rustls::ClientConfig;
-use rustls::crypto::aws_lc_rs;
 use serde_json::Value;
+
+use crate::client::{bearer, causes, http_client};
 
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,6 +21,7 @@ const MAX_ANSWER: usize = 16 << 20;
 pub struct Api {
     /// `https://events.example.com`, without a slash at the end.
     server: String,
+    uri: Uri,
     authorization: Option<HeaderValue>,
 }
 
@@ -35,6 +31,16 @@ pub enum ApiError {
     /// The address makes no sense.
     #[error("{0} is not the address of a server; expected one such as http://127.0.0.1:8005")]
     Address(String),
+    /// The address is not one of an endpoint. What was given may have a secret in it.
+    #[error(
+        "expected the URL of an MCP endpoint such as http://127.0.0.1:8005/mcp, without a user name or a password"
+    )]
+    Endpoint,
+    /// It cannot be told who is to be believed.
+    #[error(
+        "this platform has no certificate authorities ({0}); set SSL_CERT_FILE to a file with some"
+    )]
+    NoRoots(String),
     /// Everybody on the way could read the key.
     #[error("{0}: a key is sent over https only, except to this machine")]
     Clear(String),
@@ -59,11 +65,6 @@ pub enum ApiError {
     },
 }
 
-fn is_this_machine(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-}
-
 impl Api {
     /// Speaks to `server`, with `key` if there is one.
     pub fn new(server: &str, key: Option<&str>) -> Result<Self, ApiError> {
@@ -73,19 +74,11 @@ impl Api {
         if !is_known || uri.host().is_none() || uri.path() != "/" || uri.query().is_some() {
             return Err(address());
         }
-        let is_encrypted = uri.scheme_str() == Some("https");
-        if key.is_some() && !is_encrypted && !uri.host().is_some_and(is_this_machine) {
-            return Err(ApiError::Clear(server.to_owned()));
-        }
-        let authorization = key.map(|key| {
-            let mut value =
-                HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| ApiError::Key)?;
-            value.set_sensitive(true);
-            Ok(value)
-        });
+        let authorization = key.map(|key| bearer(&uri, key)).transpose()?;
         Ok(Self {
             server: server.trim_end_matches('/').to_owned(),
-            authorization: authorization.transpose()?,
+            uri,
+            authorization,
         })
     }
 
@@ -121,21 +114,6 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(u16, Bytes), String> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
-        // Only who speaks https has to know whom to believe.
-        let tls = match self.server.starts_with("https:") {
-            true => tls.with_native_roots().map_err(|error| error.to_string())?,
-            false => tls.with_root_certificates(rustls::RootCertStore::empty()),
-        };
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls.with_no_client_auth())
-            .https_or_http()
-            .enable_http1()
-            .build();
-        let client = legacy::Client::builder(TokioExecutor::new()).build(connector);
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.server))
@@ -147,7 +125,8 @@ impl Api {
         let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| error.to_string())?;
-        let answer = client.request(request).await.map_err(|e| causes(&e))?;
+        let answer = http_client(&self.uri)?.request(request).await;
+        let answer = answer.map_err(|error| causes(&error))?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|error| error.to_string())?;
@@ -159,17 +138,6 @@ impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Api").field(&self.server).finish()
     }
-}
-
-/// An error with what it comes from, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server (what happens without a command, too)
     Serve(ServeArgs),
+    /// Speak MCP on standard input and output, for clients that start a process
+    Stdio(StdioArgs),
     /// Create, list and revoke keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -57,6 +59,31 @@ pub(crate) struct ServeArgs {
     tls_self_signed: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --url it answers with a server of its own, which listens nowhere, on a data directory that no
+other server has. A key for the server at --url is read from NOTIFICATION_KEY or --key-file.")]
+pub(crate) struct StdioArgs {
+    /// The MCP endpoint of a server that runs, such as http://127.0.0.1:8005/mcp
+    #[arg(long, value_name = "URL", env = "NOTIFICATION_URL")]
+    pub(crate) url: Option<String>,
+    /// A file with a key for that server
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Where the log lives; `:memory:` keeps nothing [default: the platform's place for state]
+    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    data_dir: Option<String>,
+    /// A TOML file with settings
+    #[arg(long, value_name = "FILE", env = "NOTIFICATION_SERVER_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// What a published event survives: fsync, write or memory [default: fsync]
+    #[arg(long, value_name = "HOW", conflicts_with = "url")]
+    durability: Option<String>,
+    /// How to write the log, which goes to standard error: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
 impl Cli {
     pub(crate) fn command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.serve))
@@ -66,16 +93,12 @@ impl Cli {
 impl ServeArgs {
     /// The settings that were given.
     pub(crate) fn flags(&self) -> Vec<Flag> {
-        let text = [
+        let given = texts([
             ("bind", "bind", &self.bind),
             ("data_dir", "data-dir", &self.data_dir),
             ("durability", "durability", &self.durability),
             ("logging.format", "log-format", &self.log_format),
-        ];
-        let given = text.into_iter().filter_map(|(key, name, value)| {
-            let value = value.as_deref()?.into();
-            Some(Flag { key, name, value })
-        });
+        ]);
         let switches = [
             (
                 "insecure_no_auth",
@@ -92,6 +115,28 @@ impl ServeArgs {
         });
         given.chain(switched).collect()
     }
+}
+
+impl StdioArgs {
+    /// The settings that were given.
+    pub(crate) fn flags(&self) -> Vec<Flag> {
+        let given = texts([
+            ("data_dir", "data-dir", &self.data_dir),
+            ("durability", "durability", &self.durability),
+            ("logging.format", "log-format", &self.log_format),
+        ]);
+        given.collect()
+    }
+}
+
+/// Of settings and flags with their texts, those that were given.
+fn texts<const N: usize>(
+    all: [(&'static str, &'static str, &Option<String>); N],
+) -> impl Iterator<Item = Flag> {
+    all.into_iter().filter_map(|(key, name, value)| {
+        let value = value.as_deref()?.into();
+        Some(Flag { key, name, value })
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The command `key`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -223,14 +223,7 @@ async fn revoke(args: &RevokeArgs) -> anyhow::Result<String> {
 impl Keys {
     async fn open(on: &On) -> anyhow::Result<Self> {
         if let Some(server) = &on.server {
-            let key = match &on.key_file {
-                Some(path) => {
-                    let text = std::fs::read_to_string(path);
-                    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
-                    Some(text.trim().to_owned())
-                }
-                None => std::env::var("NOTIFICATION_KEY").ok(),
-            };
+            let key = presented(on.key_file.as_deref())?;
             return Ok(Self::There(Api::new(server, key.as_deref())?));
         }
         let data_dir = on.data_dir.as_deref().map(|dir| Flag {
@@ -248,6 +241,17 @@ impl Keys {
             opened => Ok(Self::Here(opened?)),
         }
     }
+}
+
+/// The key to present to a server that runs: what this file has, or the environment.
+pub(crate) fn presented(file: Option<&Path>) -> anyhow::Result<Option<String>> {
+    let Some(path) = file else {
+        let key = std::env::var("NOTIFICATION_KEY").ok();
+        return Ok(key.filter(|key| !key.is_empty()));
+    };
+    let text = std::fs::read_to_string(path);
+    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Some(text.trim().to_owned()))
 }
 
 /// What is wrong, by the names of the flags.

@@ -4,12 +4,14 @@
 //!   environment and flags (`config/`), each value with its origin.
 //! - [`Server::start`] opens the log and wires hub, HTTP doors and MCP together;
 //!   [`Server::run`] serves until it is told to stop, and then drains.
+//! - [`Stdio`] speaks MCP over lines, for clients that start a process (`stdio/`).
 //!
 //! Start reading at [`Server::start`]: it is the whole server on one page.
 //! Command line, signals and logging belong to the binary (`main.rs`, `cli.rs`).
 
 mod access;
 mod api;
+mod client;
 mod config;
 mod jwks;
 mod keys;
@@ -17,6 +19,7 @@ mod open_files;
 mod openness;
 mod reload;
 mod server;
+mod stdio;
 mod tokens;
 
 pub use access::SecretError;
@@ -29,4 +32,5 @@ pub use jwks::{JwksFetcher, JwksSource, JwksUrl, NoRoots};
 pub use keys::KeyStore;
 pub use reload::Reloader;
 pub use server::{Server, StartError};
+pub use stdio::{Input, Output, Stdio, Writing};
 pub use tokens::{FileReason, KeySource, TokenFileError};

@@ -9,13 +9,15 @@ mod signals;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
-use notification_server::{Config, LogFormat, Server};
+use notification_log::OpenError;
+use notification_server::{Config, Input, LogFormat, Output, Server, StartError, Stdio};
 
 use crate::bench::{Bench, BenchArgs};
-use crate::cli::{Cli, Command, ServeArgs};
+use crate::cli::{Cli, Command, ServeArgs, StdioArgs};
 use crate::signals::{Signals, Wish};
 
 /// Gives memory back to the system after a burst, which glibc's allocator does
@@ -27,9 +29,13 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// The conventional exit status of a process that an interrupt ended.
 const INTERRUPTED: i32 = 130;
 
+/// How long a client has to read the rest of standard output at the end.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command() {
         Command::Serve(args) => serve(&args),
+        Command::Stdio(args) => stdio(&args),
         Command::Config => print(Config::DEFAULT_FILE),
         Command::Key(command) => key::run(&command).and_then(|text| print(&text)),
         Command::Bench(args) => bench(&args),
@@ -70,6 +76,44 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         .run(asked_to_end)
         .await
         .context("cannot start a thread")
+}
+
+/// Nothing but the protocol goes to standard output.
+#[tokio::main]
+async fn stdio(args: &StdioArgs) -> anyhow::Result<()> {
+    let config = Config::load(args.config.as_deref(), std::env::vars_os(), args.flags())?;
+    logging::start(&config.logging);
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let stdio = match &args.url {
+        Some(url) => {
+            let key = key::presented(args.key_file.as_deref())?;
+            Stdio::connect(&config, url, key.as_deref()).context("--url")?
+        }
+        None => match Stdio::open(&config).await {
+            Err(StartError::Log(locked @ OpenError::Locked { .. })) => bail!(
+                "{locked}. If that is a server, connect to it: notification-server stdio --url \
+                 http://{}/mcp. If it is another `stdio`, start a server for both",
+                config.bind
+            ),
+            opened => opened?,
+        },
+    };
+    let (output, writing) = Output::start(std::io::stdout());
+    let asked_to_end = async move {
+        // Whatever the signal: there is nobody who could want settings to be
+        // read again.
+        signals.next().await;
+        tokio::spawn(async move {
+            signals.next().await;
+            tracing::warn!("stopped at once, because it was asked twice");
+            std::process::exit(INTERRUPTED);
+        });
+    };
+    stdio
+        .run(Input::start(std::io::stdin()), output, asked_to_end)
+        .await;
+    writing.finish(WRITE_TIMEOUT).await;
+    Ok(())
 }
 
 fn bench(args: &BenchArgs) -> anyhow::Result<()> {
