@@ -5,6 +5,7 @@ use notification_server::Flag;
 
 use crate::bench::BenchArgs;
 use crate::key::KeyCommand;
+use crate::mcp_config::McpConfigArgs;
 
 /// A real-time notification server: publish once, and everyone who should know knows.
 #[derive(Debug, Parser)]
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Speak MCP on standard input and output, for clients that start a process
     Stdio(StdioArgs),
+    /// Print what an MCP client has to be told to use a server
+    McpConfig(McpConfigArgs),
     /// Create, list and revoke keys
     #[command(subcommand)]
     Key(KeyCommand),

@@ -32,5 +32,5 @@ pub use jwks::{JwksFetcher, JwksSource, JwksUrl, NoRoots};
 pub use keys::KeyStore;
 pub use reload::Reloader;
 pub use server::{Server, StartError};
-pub use stdio::{Input, Output, Stdio, Writing};
+pub use stdio::{Input, Output, Stdio, Writing, endpoint_url};
 pub use tokens::{FileReason, KeySource, TokenFileError};

@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod key;
 mod logging;
+mod mcp_config;
 mod signals;
 
 use std::io::Write;
@@ -18,6 +19,7 @@ use notification_server::{Config, Input, LogFormat, Output, Server, StartError, 
 
 use crate::bench::{Bench, BenchArgs};
 use crate::cli::{Cli, Command, ServeArgs, StdioArgs};
+use crate::mcp_config::{McpConfig, McpConfigArgs};
 use crate::signals::{Signals, Wish};
 
 /// Gives memory back to the system after a burst, which glibc's allocator does
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command() {
         Command::Serve(args) => serve(&args),
         Command::Stdio(args) => stdio(&args),
+        Command::McpConfig(args) => mcp_config(&args),
         Command::Config => print(Config::DEFAULT_FILE),
         Command::Key(command) => key::run(&command).and_then(|text| print(&text)),
         Command::Bench(args) => bench(&args),
@@ -114,6 +117,12 @@ async fn stdio(args: &StdioArgs) -> anyhow::Result<()> {
         .await;
     writing.finish(WRITE_TIMEOUT).await;
     Ok(())
+}
+
+fn mcp_config(args: &McpConfigArgs) -> anyhow::Result<()> {
+    let config = McpConfig::new(args)?;
+    eprint!("{}", config.hint);
+    print(&config.text)
 }
 
 fn bench(args: &BenchArgs) -> anyhow::Result<()> {

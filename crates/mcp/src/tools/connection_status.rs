@@ -15,7 +15,7 @@ pub(crate) struct ConnectionStatus {
 }
 
 /// What stands in place of an address where there is none but standard input.
-const NO_ADDRESS: &str = "stdio:";
+const NO_ADDRESS: &str = "stdio:notification-server";
 
 impl ConnectionStatus {
     /// Tells that the server is reached there; nowhere if it listens on no address.

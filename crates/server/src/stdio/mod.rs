@@ -28,3 +28,4 @@ mod session;
 
 pub use bridge::Stdio;
 pub use lines::{Input, Output, Writing};
+pub use remote::endpoint_url;

@@ -75,6 +75,12 @@ impl Remote {
     }
 }
 
+/// The URL of an endpoint in full, from what people write: without a path it is `/mcp`.
+pub fn endpoint_url(url: &str) -> Result<String, ApiError> {
+    let uri = endpoint(url).ok_or(ApiError::Endpoint)?;
+    Ok(uri.to_string())
+}
+
 /// The address of an endpoint. User names and passwords in it would be shown to
 /// whoever sees the URL, so there are none.
 fn endpoint(url: &str) -> Option<Uri> {
