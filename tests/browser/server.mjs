@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-const BINARY =
+export const BINARY =
   process.env.SERVER_BINARY ??
   fileURLToPath(new URL('../../target/debug/notification-server', import.meta.url));
 const READY_DEADLINE_MS = 30_000;

@@ -2,30 +2,53 @@ import { once } from 'node:events';
 import net from 'node:net';
 
 import * as next from '@modelcontextprotocol/client';
+import * as nextStdio from '@modelcontextprotocol/client/stdio';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
+
+import { BINARY } from '../browser/server.mjs';
 
 const INFO = { name: 'test', version: '1' };
 
 /** The official client of the revisions up to 2025-11-25, and what it was told. */
-export async function connectSdk(t, url, options = {}) {
+export function connectSdk(t, url, options = {}) {
+  return connectSdkBy(t, new StreamableHTTPClientTransport(new URL(url), options));
+}
+
+/** Likewise, with a process that it starts. */
+export function connectSdkStdio(t, args) {
+  return connectSdkBy(t, new StdioClientTransport(process(args)));
+}
+
+async function connectSdkBy(t, transport) {
   const client = new Client(INFO);
   const told = [];
   client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => told.push(params));
   client.onerror = () => {}; // a broken connection, which it mends
-  const transport = new StreamableHTTPClientTransport(new URL(url), options);
   await client.connect(transport);
   t.after(() => client.close());
   return { client, told, transport };
 }
 
 /** The official client of all revisions: it begins with the newest, or in `legacy` mode with `initialize`. */
-export async function connectClient(t, url, mode = 'auto') {
+export function connectClient(t, url, mode = 'auto') {
+  return connectClientBy(t, new next.StreamableHTTPClientTransport(new URL(url)), mode);
+}
+
+/** Likewise, with a process that it starts. */
+export function connectClientStdio(t, args, mode = 'auto') {
+  return connectClientBy(t, new nextStdio.StdioClientTransport(process(args)), mode);
+}
+
+const process = (args) => ({ command: BINARY, args: ['stdio', ...args], stderr: 'ignore' });
+
+async function connectClientBy(t, transport, mode) {
   const client = new next.Client(INFO, { versionNegotiation: { mode } });
   const told = [];
   client.setNotificationHandler('notifications/message', ({ params }) => told.push(params));
-  await client.connect(new next.StreamableHTTPClientTransport(new URL(url)));
+  await client.connect(transport);
   t.after(() => client.close());
   return { client, told };
 }

@@ -6,7 +6,8 @@ import unittest
 
 import fastmcp
 from mcp.client import Client
-from server import NotificationServer
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from server import BINARY, NotificationServer
 
 DEADLINE_SECONDS = 30
 WATCHED = {"task_name": "Watched", "duration_seconds": 1, "step_count": 4}
@@ -61,6 +62,23 @@ class McpClientsTest(unittest.IsolatedAsyncioTestCase):
             await self.use_tools(client)
             self.server.publish("to everybody")
             await self.wait_for("to everybody")
+            await self.wait_for("from a tool")
+
+    async def test_a_process_is_started_that_speaks_both(self):
+        bridge = StdioServerParameters(command=BINARY, args=["stdio", "--url", self.url])
+        async with Client(stdio_client(bridge)) as client:
+            self.assertEqual(str(client.protocol_version), "2026-07-28")
+            await self.use_tools(client)
+        async with Client(stdio_client(bridge), mode="legacy", logging_callback=self.hear) as client:
+            self.assertEqual(str(client.protocol_version), "2025-11-25")
+            await self.use_tools(client)
+            self.server.publish("to everybody")
+            await self.wait_for("to everybody")
+
+    async def test_a_process_is_started_that_is_the_server(self):
+        own = StdioServerParameters(command=BINARY, args=["stdio", "--data-dir", ":memory:"])
+        async with Client(stdio_client(own), mode="legacy", logging_callback=self.hear) as client:
+            await self.use_tools(client)
             await self.wait_for("from a tool")
 
     async def test_fastmcp_lists_and_calls(self):
