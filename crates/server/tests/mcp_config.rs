@@ -4,11 +4,15 @@
 mod common;
 #[path = "common/process.rs"]
 mod process;
+#[path = "common/secured.rs"]
+mod secured;
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 use common::{BINARY, server};
 use process::Process;
+use secured::{Credential, Secured};
 use serde_json::{Value, json};
 
 const README: &str = include_str!("../../../README.md");
@@ -111,15 +115,44 @@ fn a_key_is_taken_from_where_each_client_keeps_it() {
 fn what_claude_desktop_is_told_to_start_does_start() {
     let server = server(&[]);
     let config = config(&["claude-desktop", "--url", &server.url("/mcp")]);
-    let told = &config["mcpServers"]["notifications"];
-    let mut command = Command::new(told["command"].as_str().unwrap());
-    let arguments = told["args"].as_array().unwrap().iter();
-    command.args(arguments.map(|argument| argument.as_str().unwrap()));
-    let mut client = Process::spawn(&mut command, &[]);
+    let mut client = start(&config["mcpServers"]["notifications"]);
     client.initialize("2025-11-25");
     let listed = client.request(1, "tools/list", json!({}));
     assert!(listed["result"]["tools"].is_array(), "{listed}");
     client.finish();
+}
+
+#[test]
+fn claude_desktop_presents_the_key_that_is_put_where_it_is_told() {
+    let secured = Secured::start("");
+    let Credential::Bearer(key) = secured.allowed("desktop", &["publish:**"]) else {
+        unreachable!()
+    };
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(BINARY);
+    command.args(["mcp-config", "claude-desktop", "--with-key", "--url"]);
+    command.arg(secured.server.url(""));
+    command.env("HOME", home.path());
+    command.env_remove("XDG_CONFIG_HOME");
+    let output = command.output().unwrap();
+    let config: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let told = &config["mcpServers"]["notifications"];
+    let file = told["args"][4].as_str().unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains(file));
+    std::fs::create_dir_all(Path::new(file).parent().unwrap()).unwrap();
+    std::fs::write(file, key).unwrap();
+    let mut client = start(told);
+    let sent = client.call(1, "send_notification", json!({"message": "hello"}));
+    assert!(sent["notification_id"].is_string(), "{sent}");
+    client.finish();
+}
+
+/// Starts what a client is told to.
+fn start(told: &Value) -> Process {
+    let mut command = Command::new(told["command"].as_str().unwrap());
+    let arguments = told["args"].as_array().unwrap().iter();
+    command.args(arguments.map(|argument| argument.as_str().unwrap()));
+    Process::spawn(&mut command, &[])
 }
 
 #[test]

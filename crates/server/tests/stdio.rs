@@ -418,6 +418,35 @@ fn what_takes_too_long_at_the_end_is_told_so() {
     }
 }
 
+#[test]
+fn a_client_that_does_not_want_to_wait_need_not() {
+    let patient = [("NOTIFICATION_SERVER_SHUTDOWN_DRAIN_SECONDS", "60")];
+    let mut client = Process::start(&MEMORY, &patient);
+    client.initialize("2025-11-25");
+    client.ask("long", "tools/call", simulate(60, 20));
+    client.hear(|said| said["method"] == "notifications/progress");
+    client.close();
+    client.hear(|said| said["method"] == "notifications/progress");
+    client.terminate();
+    let (status, stderr) = client.wait();
+    assert!(status.success(), "{status}: {stderr}");
+    let answer = client.heard.iter().find(|said| said["id"] == "long");
+    assert_eq!(error(answer.unwrap()).0, -32000);
+}
+
+#[test]
+fn it_ends_when_nobody_reads_what_it_says() {
+    let mut client = Process::start(&MEMORY, &[]);
+    client.initialize("2025-11-25");
+    client.deaf();
+    // That nobody reads shows when something is said.
+    for id in 1..100 {
+        client.ask(id, "ping", json!({}));
+    }
+    let (status, stderr) = client.wait();
+    assert!(status.success(), "{status}: {stderr}");
+}
+
 /// A proxy that cuts every connection that is open.
 struct Cutter {
     url: String,

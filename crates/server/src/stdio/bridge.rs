@@ -56,15 +56,23 @@ impl Stdio {
     }
 
     /// Answers until the input ends, nobody reads the output, or `shutdown`; then
-    /// finishes what runs, within bounds, and ends the session.
+    /// finishes what runs, within bounds, and ends the session. Clients that have
+    /// ended the input and do not want to wait ask for `shutdown`, too.
     pub async fn run(self, input: Input, output: Output, shutdown: impl Future<Output = ()>) {
         let bridge = Arc::new(Bridge::new(self.server, output));
+        let mut shutdown = std::pin::pin!(shutdown);
         tokio::select! {
-            () = bridge.take_lines(input) => tracing::debug!("standard input has ended"),
-            () = bridge.output.closed() => tracing::debug!("nobody reads standard output"),
-            () = shutdown => tracing::debug!("asked to end"),
+            () = bridge.take_lines(input) => {
+                tokio::select! {
+                    () = bridge.drain(self.drain) => {}
+                    () = bridge.output.closed() => {}
+                    () = shutdown => {}
+                }
+            }
+            () = bridge.output.closed() => {}
+            () = shutdown.as_mut() => bridge.drain(self.drain).await,
         }
-        bridge.finish(self.drain).await;
+        bridge.end().await;
     }
 }
 
@@ -79,8 +87,9 @@ pub(super) struct Bridge {
     /// The session was begun again.
     pub(super) renewed: Notify,
     is_listening: AtomicBool,
-    /// Requests and notifications on their way.
+    /// Requests and notifications on their way, which have time to finish at the end.
     running: TaskTracker,
+    /// What goes on until it is stopped.
     listening: TaskTracker,
     /// Everything is to end.
     stop: CancellationToken,
@@ -130,7 +139,11 @@ impl Bridge {
             false => None,
         };
         let bridge = self.clone();
-        self.running.spawn(async move {
+        let tasks = match message.is_endless() {
+            true => &self.listening,
+            false => &self.running,
+        };
+        tasks.spawn(async move {
             let answered = tokio::select! {
                 answered = bridge.answer(&message, &running, session) => answered,
                 () = running.hung_up() => return,
@@ -291,16 +304,19 @@ impl Bridge {
         Ok(new)
     }
 
-    /// Lets what runs finish, and ends the rest with the session.
-    async fn finish(&self, drain: Duration) {
+    /// Lets what runs finish, for so long at most.
+    async fn drain(&self, patience: Duration) {
         self.running.close();
-        self.listening.close();
-        if tokio::time::timeout(drain, self.running.wait())
-            .await
-            .is_err()
-        {
+        let drained = tokio::time::timeout(patience, self.running.wait()).await;
+        if drained.is_err() {
             tracing::warn!("ended before every request was answered");
         }
+    }
+
+    /// Ends what runs still, and the session.
+    async fn end(&self) {
+        self.running.close();
+        self.listening.close();
         self.stop.cancel();
         let ended = async {
             self.listening.wait().await;

@@ -28,12 +28,20 @@ impl Bridge {
     pub(super) async fn listen(self: Arc<Self>) {
         let mut place = None;
         let mut wait = FIRST_WAIT;
+        let mut said = None;
         loop {
             match self.hear(&mut place).await {
                 Ok(Heard::None) => return,
-                Ok(Heard::Ended(retry)) => wait = retry.unwrap_or(FIRST_WAIT),
+                Ok(Heard::Ended(retry)) => {
+                    wait = retry.unwrap_or(FIRST_WAIT);
+                    said = None;
+                }
                 Err(failure) => {
-                    tracing::warn!(%failure, "no stream of notifications; trying again");
+                    // Once, not at every attempt.
+                    if said.as_ref() != Some(&failure) {
+                        tracing::warn!(%failure, "no stream of notifications; trying again");
+                        said = Some(failure);
+                    }
                     wait = (wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
                 }
             }

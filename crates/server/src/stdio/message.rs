@@ -83,6 +83,12 @@ impl Message {
         version.is_some_and(|version| version >= FIRST_MODERN)
     }
 
+    /// Whether it asks for what ends when its client wants it to, and not before
+    /// (revision 2026-07-28, "Subscriptions"). Nobody waits for its answer at the end.
+    pub(super) fn is_endless(&self) -> bool {
+        self.method == "subscriptions/listen"
+    }
+
     /// Whether it names its version itself.
     pub(super) fn names_version(&self) -> bool {
         self.version.is_some()

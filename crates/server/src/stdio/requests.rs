@@ -129,3 +129,44 @@ impl Drop for Running {
         self.has_ended();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(id: &Value) -> Message {
+        let json = json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+        Message::read(json.to_string().into()).unwrap()
+    }
+
+    #[test]
+    fn an_id_is_free_again_once_its_request_has_ended() {
+        let requests = Requests::default();
+        let first = requests.begin(&request(&json!(1))).unwrap();
+        assert!(requests.begin(&request(&json!(1))).is_err());
+        assert!(requests.begin(&request(&json!("1"))).is_ok(), "another id");
+        first.has_ended();
+        let second = requests.begin(&request(&json!(1))).unwrap();
+        drop(first);
+        assert!(requests.begin(&request(&json!(1))).is_err());
+        assert!(matches!(
+            requests.cancel(&json!(1)),
+            Cancelling::TellAfter(_)
+        ));
+        assert!(second.is_cancelled());
+        drop(second);
+        assert!(matches!(requests.cancel(&json!(1)), Cancelling::Tell));
+    }
+
+    #[test]
+    fn there_is_a_most_of_requests() {
+        let requests = Requests::default();
+        let begin = |n: usize| requests.begin(&request(&json!(n)));
+        let mut running: Vec<_> = (0..MAX_RUNNING).map(|n| begin(n).unwrap()).collect();
+        assert!(begin(MAX_RUNNING).is_err());
+        running.pop();
+        assert!(begin(MAX_RUNNING).is_ok());
+    }
+}

@@ -50,7 +50,9 @@ impl Process {
             for line in stdout.lines().map_while(Result::ok) {
                 // What is no JSON is a message that no test expects.
                 let message = serde_json::from_str(&line).unwrap_or(json!({"no JSON": line}));
-                let _ = sender.send(message);
+                if sender.send(message).is_err() {
+                    break;
+                }
             }
         });
         Self {
@@ -137,6 +139,11 @@ impl Process {
         assert_eq!(answer["result"]["protocolVersion"], version, "{answer}");
         self.notify("notifications/initialized", json!({}));
         answer
+    }
+
+    /// Reads one message more, and then no other.
+    pub(crate) fn deaf(&mut self) {
+        self.messages = mpsc::channel().1;
     }
 
     /// Nothing more comes.
