@@ -247,20 +247,7 @@ impl Server {
         let fetching = tokens::fetch(hub.clone(), jwks.subscribe());
         tokio::spawn(stop.clone().run_until_cancelled_owned(fetching));
         let mcp = mcp(&config, Some(url));
-        let looking = {
-            let (mcp, hub) = (mcp.clone(), hub.clone());
-            let tell = move |sessions, subscriptions| {
-                hub.metrics().set_mcp_sessions(sessions);
-                hub.metrics().set_mcp_subscriptions(subscriptions);
-            };
-            async move { mcp.look_after_sessions(tell).await }
-        };
-        tokio::spawn(stop.clone().run_until_cancelled_owned(looking));
-        let telling = {
-            let (mcp, hub) = (mcp.clone(), hub.clone());
-            async move { mcp.tell_of_changes(&hub).await }
-        };
-        tokio::spawn(telling);
+        look_after(&mcp, &hub, &stop);
         let endpoint = notification_http::Mcp {
             service: mcp.endpoint(notification_http::plain_stream(http.clone())),
             refusal: notification_mcp::refusal,
@@ -299,6 +286,22 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Starts what looks after MCP clients: their sessions, and what they are told.
+pub(crate) fn look_after(mcp: &Mcp, hub: &Hub, stop: &CancellationToken) {
+    let looking = {
+        let (mcp, hub) = (mcp.clone(), hub.clone());
+        let tell = move |sessions, subscriptions| {
+            hub.metrics().set_mcp_sessions(sessions);
+            hub.metrics().set_mcp_subscriptions(subscriptions);
+        };
+        async move { mcp.look_after_sessions(tell).await }
+    };
+    tokio::spawn(stop.clone().run_until_cancelled_owned(looking));
+    let (mcp, hub) = (mcp.clone(), hub.clone());
+    // Until the hub closes.
+    tokio::spawn(async move { mcp.tell_of_changes(&hub).await });
 }
 
 /// How long everything but draining connections may take when the server

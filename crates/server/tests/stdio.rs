@@ -131,6 +131,27 @@ fn modern_as(version: &str) -> Value {
 }
 
 #[test]
+fn a_task_is_asked_for_by_its_handle() {
+    let server = server(&[]);
+    let mut client = bridge(&server);
+    let with_tasks = |params: Value| {
+        let mut params = modern(params);
+        let tasks = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = tasks;
+        params
+    };
+    let begun = client.request(1, "tools/call", with_tasks(simulate(60, 20)));
+    let id = begun["result"]["taskId"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{begun}"));
+    let about = with_tasks(json!({"taskId": id}));
+    let task = client.request(2, "tasks/get", about.clone());
+    assert_eq!(task["result"]["status"], "working", "{task}");
+    let cancelled = client.request(3, "tasks/cancel", about);
+    assert_eq!(cancelled["result"]["resultType"], "complete", "{cancelled}");
+}
+
+#[test]
 fn what_is_no_message_is_refused_and_the_next_one_is_answered() {
     let mut client = Process::start(&MEMORY, &[]);
     let mut check = |line: &str, id: Value, expected: i64| {
@@ -246,6 +267,11 @@ fn a_server_that_ends_and_comes_back_loses_nothing() {
     let mut client = bridge(&server);
     client.initialize("2025-11-25");
     client.request(1, "logging/setLevel", json!({"level": "warning"}));
+    let topic = json!({"uri": "notification://topics/default"});
+    assert_eq!(
+        client.request(4, "resources/subscribe", topic.clone())["result"],
+        json!({})
+    );
     let warn = |server: &ServerProcess, message: &str| {
         let mut event = notification(message);
         event["notification_type"] = json!("warning");
@@ -253,6 +279,8 @@ fn a_server_that_ends_and_comes_back_loses_nothing() {
     };
     warn(&server, "before");
     client.hear_event("before");
+    let is_updated = |said: &Value| said["params"] == topic;
+    client.hear(is_updated);
     client.ask("cut off", "tools/call", simulate(60, 20));
     client.hear(|said| said["method"] == "notifications/progress");
     server.kill();
@@ -273,8 +301,11 @@ fn a_server_that_ends_and_comes_back_loses_nothing() {
     publish(&server, "too quiet");
     client.hear_event("while away");
     assert_eq!(client.request(3, "ping", json!({}))["result"], json!({}));
+    // What it subscribed to may have changed meanwhile, and changes later.
+    client.hear(is_updated);
     warn(&server, "after");
     client.hear_event("after");
+    client.hear(is_updated);
     let (rest, _) = client.finish();
     let events = rest
         .iter()

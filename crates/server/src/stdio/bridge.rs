@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::{Method, Response, StatusCode};
 use notification_mcp::{Body, MAX_MESSAGE};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -196,9 +196,8 @@ impl Bridge {
         running.has_begun();
         self.relay(response, message, session.as_ref(), running)
             .await?;
-        if session.is_some() && message.method == "logging/setLevel" {
-            self.remember(|session| session.level = Some(message.json.clone()))
-                .await;
+        if session.is_some() {
+            self.remember(|session| session.took(message)).await;
         }
         Ok(())
     }
@@ -293,15 +292,32 @@ impl Bridge {
         let ready =
             Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         let ready = new.is_ready.then_some(ready);
-        for json in [ready, new.level.clone()].into_iter().flatten() {
+        let subscriptions = new.subscriptions.values().cloned();
+        let made_it = [ready, new.level.clone()].into_iter().flatten();
+        for json in made_it.chain(subscriptions) {
             let mut request = post_json(json);
             new.add_headers(request.headers_mut());
             self.server.send(request).await?;
         }
+        self.say_that_everything_may_have_changed(&new).await;
         tracing::info!("the server had forgotten the session; begun again");
         *slot = Some(new.clone());
         self.renewed.notify_one();
         Ok(new)
+    }
+
+    /// What changed while there was no session was told to nobody.
+    async fn say_that_everything_may_have_changed(&self, session: &Session) {
+        let method = "notifications/resources/updated";
+        let updated = session
+            .subscriptions
+            .keys()
+            .map(|uri| json!({ "jsonrpc": "2.0", "method": method, "params": { "uri": uri } }));
+        let method = "notifications/resources/list_changed";
+        let listed = json!({ "jsonrpc": "2.0", "method": method });
+        for message in updated.chain([listed]) {
+            self.output.send(message.to_string().into()).await;
+        }
     }
 
     /// Lets what runs finish, for so long at most.

@@ -30,6 +30,8 @@ pub(super) struct Message {
     name: Option<String>,
     /// The request that it cancels.
     pub(super) cancels: Option<Value>,
+    /// The resource that it subscribes to, or does not want to hear of any more.
+    pub(super) subscribes: Option<String>,
 }
 
 /// What is to be expected after a message.
@@ -59,6 +61,11 @@ impl Message {
         let name = match method.as_str() {
             "tools/call" | "prompts/get" => text(&params["name"]),
             "resources/read" => text(&params["uri"]),
+            "tasks/get" | "tasks/update" | "tasks/cancel" => text(&params["taskId"]),
+            _ => None,
+        };
+        let subscribes = match method.as_str() {
+            "resources/subscribe" | "resources/unsubscribe" => text(&params["uri"]),
             _ => None,
         };
         let cancels = (method == "notifications/cancelled").then(|| params["requestId"].clone());
@@ -73,6 +80,7 @@ impl Message {
             method,
             name,
             cancels,
+            subscribes,
         })
     }
 

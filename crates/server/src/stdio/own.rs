@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::reload::settings;
-use crate::server::{STOP_TIMEOUT, data_dir, http_config, mcp, open_hub, open_log};
+use crate::server::{STOP_TIMEOUT, data_dir, http_config, look_after, mcp, open_hub, open_log};
 use crate::{Config, StartError};
 
 /// A server in this process, which listens nowhere: its endpoint is called.
@@ -47,12 +47,7 @@ impl Own {
         let settings = settings(config, true);
         let http = Http::new(hub.clone(), http_config, settings, stop.clone());
         let mcp = mcp(config, None);
-        let looking = {
-            let (mcp, hub) = (mcp.clone(), hub.clone());
-            let tell = move |open| hub.metrics().set_mcp_sessions(open);
-            async move { mcp.look_after_sessions(tell).await }
-        };
-        tokio::spawn(stop.clone().run_until_cancelled_owned(looking));
+        look_after(&mcp, &hub, &stop);
         let endpoint = mcp.endpoint(notification_http::plain_stream(http));
         Ok(Self {
             endpoint: Box::new(move |request| endpoint.clone().call(request.map(Into::into))),

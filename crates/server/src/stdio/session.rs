@@ -1,8 +1,10 @@
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-use super::message::VERSION;
+use super::message::{Message, VERSION};
 
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
@@ -21,6 +23,8 @@ pub(super) struct Session {
     pub(super) is_ready: bool,
     /// The request that said how severe messages have to be.
     pub(super) level: Option<Bytes>,
+    /// The requests that subscribed to resources, by their URIs.
+    pub(super) subscriptions: BTreeMap<String, Bytes>,
 }
 
 impl Session {
@@ -36,6 +40,7 @@ impl Session {
             initialize,
             is_ready: false,
             level: None,
+            subscriptions: BTreeMap::new(),
         })
     }
 
@@ -49,6 +54,20 @@ impl Session {
             version: new.version,
             number: self.number + 1,
             ..self.clone()
+        }
+    }
+
+    /// Keeps what a request has made of it.
+    pub(super) fn took(&mut self, message: &Message) {
+        match (message.method.as_str(), &message.subscribes) {
+            ("logging/setLevel", _) => self.level = Some(message.json.clone()),
+            ("resources/subscribe", Some(uri)) => {
+                self.subscriptions.insert(uri.clone(), message.json.clone());
+            }
+            (_, Some(uri)) => {
+                self.subscriptions.remove(uri);
+            }
+            _ => {}
         }
     }
 
