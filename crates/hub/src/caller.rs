@@ -418,7 +418,10 @@ impl Caller {
     pub async fn begin_own_task(&self, id: TaskId, topic: &Topic) -> Result<OwnTask, PublishError> {
         self.ask(self.principal.grants.report(topic))?;
         self.ask(self.may_report(&id))?;
-        own_tasks::begin(self.hub.shared(), id).await
+        match own_tasks::begin(self.hub.shared(), id, &self.principal).await {
+            Err(PublishError::Refused(Refused::Limited(limited))) => Ok(self.within(Err(limited))?),
+            begun => begun,
+        }
     }
 
     /// Has a task end that the server runs itself, for whoever may see and report it.

@@ -1,6 +1,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use notification_access::{Limited, Principal, Refused};
 use notification_event::{Report, TaskId, TaskState};
 use notification_log::{Change, Record};
 use serde_json::json;
@@ -22,10 +23,22 @@ pub(crate) struct OwnTasks {
 
 #[derive(Debug, Default)]
 struct State {
-    running: HashMap<TaskId, CancellationToken>,
+    running: HashMap<TaskId, Running>,
+    /// How many of those each principal has.
+    of: HashMap<Arc<str>, usize>,
     /// Do not run any more, and are still stored.
     over: HashSet<TaskId>,
 }
+
+#[derive(Debug)]
+struct Running {
+    cancelled: CancellationToken,
+    of: Arc<str>,
+}
+
+/// How many may run at once. A principal has a tenth of them, where everybody
+/// says who he is.
+const MAX_RUNNING: usize = 10_000;
 
 /// A task that the server runs, until it is dropped.
 #[derive(Debug)]
@@ -51,8 +64,34 @@ impl OwnTasks {
 
     /// Has one end. False if it is not one that runs.
     pub(crate) fn cancel(&self, id: &TaskId) -> bool {
-        let running = self.state().running.get(id).cloned();
-        running.inspect(CancellationToken::cancel).is_some()
+        let state = self.state();
+        let running = state.running.get(id);
+        running.inspect(|task| task.cancelled.cancel()).is_some()
+    }
+
+    /// Takes note of one that runs from now on.
+    fn begin(&self, id: &TaskId, of: &Principal) -> Result<CancellationToken, Limited> {
+        let mut state = self.state();
+        let own = state.of.get(&of.name).copied().unwrap_or_default();
+        let limited = |limit: &str| Limited {
+            limit: limit.to_owned(),
+            retry_after: None,
+            is_too_large: false,
+        };
+        if state.running.len() >= MAX_RUNNING {
+            return Err(limited("total.own_tasks"));
+        }
+        if !of.is_local() && own >= MAX_RUNNING / 10 {
+            return Err(limited("principal.own_tasks"));
+        }
+        let cancelled = CancellationToken::new();
+        let running = Running {
+            cancelled: cancelled.clone(),
+            of: of.name.clone(),
+        };
+        state.of.insert(of.name.clone(), own + 1);
+        state.running.insert(id.clone(), running);
+        Ok(cancelled)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -60,8 +99,18 @@ impl OwnTasks {
     }
 }
 
-/// The server runs a task itself from now on; it has not reported yet.
-pub(crate) async fn begin(shared: &Arc<Shared>, id: TaskId) -> Result<OwnTask, PublishError> {
+/// The server runs a task itself from now on, for a principal; it has not reported yet.
+pub(crate) async fn begin(
+    shared: &Arc<Shared>,
+    id: TaskId,
+    of: &Principal,
+) -> Result<OwnTask, PublishError> {
+    let cancelled = shared.own_tasks.begin(&id, of).map_err(Refused::from)?;
+    let task = OwnTask {
+        id: id.clone(),
+        shared: shared.clone(),
+        cancelled,
+    };
     let record = Record {
         kind: OWN_TASK_RECORD.to_owned(),
         id: id.as_str().to_owned(),
@@ -69,21 +118,20 @@ pub(crate) async fn begin(shared: &Arc<Shared>, id: TaskId) -> Result<OwnTask, P
     };
     let save = vec![Change::SaveRecord(record)];
     shared.publish(Vec::new(), save).await?;
-    let cancelled = CancellationToken::new();
-    let mut state = shared.own_tasks.state();
-    state.running.insert(id.clone(), cancelled.clone());
-    drop(state);
-    Ok(OwnTask {
-        id,
-        shared: shared.clone(),
-        cancelled,
-    })
+    Ok(task)
 }
 
 impl Drop for OwnTask {
     fn drop(&mut self) {
         let mut state = self.shared.own_tasks.state();
-        state.running.remove(&self.id);
+        if let Some(Running { of, .. }) = state.running.remove(&self.id)
+            && let Some(own) = state.of.get_mut(&of)
+        {
+            *own -= 1;
+            if *own == 0 {
+                state.of.remove(&of);
+            }
+        }
         state.over.insert(self.id.clone());
     }
 }

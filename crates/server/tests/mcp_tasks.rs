@@ -263,3 +263,25 @@ fn a_listening_client_is_told_how_tasks_are() {
         assert_eq!(task["status"], "working");
     }
 }
+
+#[test]
+fn one_principal_does_not_run_all_tasks() {
+    let secured = Secured::start("");
+    let as_whom = |name: &str| {
+        let Credential::Bearer(key) = secured.allowed(name, &["tasks:**"]) else {
+            unreachable!("keys are bearers");
+        };
+        simulate(60, 1).with_header("Authorization", &format!("Bearer {key}"))
+    };
+    let (busy, other) = (as_whom("busy"), as_whom("other"));
+    for _ in 0..1_000 {
+        handle(&busy.ask(&secured.server));
+    }
+    let refused = busy.ask(&secured.server).message();
+    let text = refused["result"]["content"][0]["text"].as_str().unwrap();
+    assert_eq!(
+        text,
+        "nothing was published: the limit principal.own_tasks is reached"
+    );
+    handle(&other.ask(&secured.server));
+}
