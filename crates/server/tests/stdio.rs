@@ -272,6 +272,12 @@ fn a_server_that_ends_and_comes_back_loses_nothing() {
         client.request(4, "resources/subscribe", topic.clone())["result"],
         json!({})
     );
+    let nowhere = json!({"uri": "nowhere://"});
+    let refused = client.request(5, "resources/subscribe", nowhere.clone());
+    assert!(error(&refused).0 < 0, "{refused}");
+    let other = json!({"uri": "notification://topics/other"});
+    client.request(6, "resources/subscribe", other.clone());
+    client.request(7, "resources/unsubscribe", other.clone());
     let warn = |server: &ServerProcess, message: &str| {
         let mut event = notification(message);
         event["notification_type"] = json!("warning");
@@ -307,6 +313,8 @@ fn a_server_that_ends_and_comes_back_loses_nothing() {
     client.hear_event("after");
     client.hear(is_updated);
     let (rest, _) = client.finish();
+    let not_subscribed = |said: &Value| said["params"] == nowhere || said["params"] == other;
+    assert!(!rest.iter().any(not_subscribed), "{rest:?}");
     let events = rest
         .iter()
         .filter(|said| said["params"]["data"]["type"] == "notification");
@@ -476,6 +484,26 @@ fn it_ends_when_nobody_reads_what_it_says() {
     }
     let (status, stderr) = client.wait();
     assert!(status.success(), "{status}: {stderr}");
+}
+
+#[test]
+fn a_subscription_goes_on_until_its_client_ends() {
+    let server = server(&[]);
+    let url = server.url("/mcp");
+    for arguments in [&MEMORY[..], &["--url", &url]] {
+        let mut client = Process::start(arguments, &[]);
+        let wanted = json!({"resourceSubscriptions": ["notification://topics/default"]});
+        let wanted = modern(json!({"notifications": wanted}));
+        client.ask("s", "subscriptions/listen", wanted);
+        client.hear(|said| said["method"] == "notifications/subscriptions/acknowledged");
+        let send = json!({"name": "send_notification", "arguments": {"message": "m"}});
+        client.request(1, "tools/call", modern(send));
+        client.hear(|said| said["method"] == "notifications/resources/updated");
+        // Nobody waits for what has no end.
+        let (rest, stderr) = client.finish();
+        assert!(rest.iter().any(|said| said["id"] == "s"), "{rest:?}");
+        assert!(!stderr.contains("before every request"), "{stderr}");
+    }
 }
 
 /// A proxy that cuts every connection that is open.

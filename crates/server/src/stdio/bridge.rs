@@ -18,7 +18,7 @@ use super::relay::{get, post_json};
 use super::remote::Remote;
 use super::requests::{Cancelling, Requests, Running};
 use super::server::Server;
-use super::session::Session;
+use super::session::{Session, changes_session};
 use crate::{ApiError, Config, StartError};
 
 /// How many notifications of a client may be on their way. The next waits, and
@@ -194,11 +194,29 @@ impl Bridge {
         }
         let (response, session) = self.send(message).await?;
         running.has_begun();
+        if session.is_some() && changes_session(&message.method) {
+            return self.change(response, message, running).await;
+        }
         self.relay(response, message, session.as_ref(), running)
-            .await?;
-        if session.is_some() {
+            .await
+    }
+
+    /// Puts out the answer to what changes the session, and remembers the change
+    /// if it was made.
+    async fn change(
+        &self,
+        response: Response<Body>,
+        message: &Message,
+        running: &Running,
+    ) -> Result<(), Failure> {
+        let answer = self.whole(response, &message.id).await?;
+        let is_made = serde_json::from_slice(&answer)
+            .is_ok_and(|answer: Value| answer.get("result").is_some());
+        if is_made {
             self.remember(|session| session.took(message)).await;
         }
+        running.has_ended();
+        self.output.send(answer).await;
         Ok(())
     }
 

@@ -191,6 +191,12 @@ mod tests {
         check("Grüße", "=?base64?R3LDvMOfZQ==?=");
         check(" a", "=?base64?IGE=?=");
         check("=?base64?eA==?=", "=?base64?PT9iYXNlNjQ/ZUE9PT89?=");
+        for (method, field) in [("resources/read", "uri"), ("tasks/get", "taskId")] {
+            let message = read(&json!({"id": 1, "method": method, "params": {field: "x"}}));
+            let mut headers = HeaderMap::new();
+            message.add_headers(&mut headers).unwrap();
+            assert_eq!(headers[NAME], "x", "{method}");
+        }
         let wrong = read(&json!({"id": 1, "method": "a\nb"}));
         assert!(wrong.add_headers(&mut HeaderMap::new()).is_err());
     }

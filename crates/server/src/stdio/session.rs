@@ -23,8 +23,19 @@ pub(super) struct Session {
     pub(super) is_ready: bool,
     /// The request that said how severe messages have to be.
     pub(super) level: Option<Bytes>,
-    /// The requests that subscribed to resources, by their URIs.
+    /// The requests that subscribed to resources, by their URIs. The server has a
+    /// bound on them.
     pub(super) subscriptions: BTreeMap<String, Bytes>,
+}
+
+/// Whether requests of this method change what a session is told.
+pub(super) fn changes_session(method: &str) -> bool {
+    let methods = [
+        "logging/setLevel",
+        "resources/subscribe",
+        "resources/unsubscribe",
+    ];
+    methods.contains(&method)
 }
 
 impl Session {
@@ -57,7 +68,7 @@ impl Session {
         }
     }
 
-    /// Keeps what a request has made of it.
+    /// Keeps what a request that was carried out has made of it.
     pub(super) fn took(&mut self, message: &Message) {
         match (message.method.as_str(), &message.subscribes) {
             ("logging/setLevel", _) => self.level = Some(message.json.clone()),
