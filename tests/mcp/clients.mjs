@@ -6,13 +6,16 @@ import * as nextStdio from '@modelcontextprotocol/client/stdio';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
+import {
+  LoggingMessageNotificationSchema,
+  ResourceUpdatedNotificationSchema,
+} from '@modelcontextprotocol/sdk/types.js';
 
 import { BINARY } from '../browser/server.mjs';
 
 const INFO = { name: 'test', version: '1' };
 
-/** The official client of the revisions up to 2025-11-25, and what it was told. */
+/** The official client of the revisions up to 2025-11-25, what it was told, and the resources that changed. */
 export function connectSdk(t, url, options = {}) {
   return connectSdkBy(t, new StreamableHTTPClientTransport(new URL(url), options));
 }
@@ -24,12 +27,15 @@ export function connectSdkStdio(t, args) {
 
 async function connectSdkBy(t, transport) {
   const client = new Client(INFO);
-  const told = [];
+  const [told, updated] = [[], []];
   client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => told.push(params));
+  client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) =>
+    updated.push(params.uri),
+  );
   client.onerror = () => {}; // a broken connection, which it mends
   await client.connect(transport);
   t.after(() => client.close());
-  return { client, told, transport };
+  return { client, told, updated, transport };
 }
 
 /** The official client of all revisions: it begins with the newest, or in `legacy` mode with `initialize`. */
@@ -46,11 +52,14 @@ const process = (args) => ({ command: BINARY, args: ['stdio', ...args], stderr: 
 
 async function connectClientBy(t, transport, mode) {
   const client = new next.Client(INFO, { versionNegotiation: { mode } });
-  const told = [];
+  const [told, updated] = [[], []];
   client.setNotificationHandler('notifications/message', ({ params }) => told.push(params));
+  client.setNotificationHandler('notifications/resources/updated', ({ params }) =>
+    updated.push(params.uri),
+  );
   await client.connect(transport);
   t.after(() => client.close());
-  return { client, told };
+  return { client, told, updated };
 }
 
 /** A proxy that cuts every connection that is open. */

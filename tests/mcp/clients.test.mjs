@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import { NotificationServer } from '../browser/server.mjs';
 import { Cutter, connectClient, connectSdk } from './clients.mjs';
-import { assertProgress, eventually, messages, useTools } from './use.mjs';
+import { TOPIC, assertProgress, eventually, messages, readContent, useTools } from './use.mjs';
 
 async function publish(server, message, notification_type = 'info') {
   const response = await fetch(`${server.origin}/v1/events`, {
@@ -26,12 +26,15 @@ async function hearProgress(client) {
 
 test('the client of revisions up to 2025-11-25 lists, calls and hears', async (t) => {
   const server = await NotificationServer.start(t);
-  const { client, told } = await connectSdk(t, `${server.origin}/mcp`);
+  const { client, told, updated } = await connectSdk(t, `${server.origin}/mcp`);
   assert.ok(client.getServerCapabilities().logging);
   await useTools(client);
+  await readContent(client);
+  await client.subscribeResource({ uri: TOPIC });
   assertProgress(await hearProgress(client));
   await publish(server, 'to everybody', 'warning');
   await eventually('it hears the broadcast', () => messages(told).includes('to everybody'));
+  await eventually('it hears that the topic has changed', () => updated.includes(TOPIC));
   const heard = told.find(({ data }) => data.message === 'to everybody');
   assert.deepEqual([heard.level, heard.logger], ['warning', 'notifications']);
   // Also what its own tools did.
@@ -95,6 +98,31 @@ test('the client of all revisions begins with the newest', async (t) => {
     onprogress: (progress) => heard.push(progress),
   });
   assertProgress(heard);
+  await readContent(client);
+});
+
+test('it hears what changes, and listens again after its connection broke', async (t) => {
+  const server = await NotificationServer.start(t);
+  const cutter = await Cutter.start(t, server.origin);
+  const { client, updated } = await connectClient(t, `${cutter.origin}/mcp`);
+  const wanted = { resourceSubscriptions: [TOPIC], toolsListChanged: true };
+  for (const round of ['first', 'second']) {
+    const listening = await client.listen(wanted);
+    assert.deepEqual(listening.honoredFilter, { resourceSubscriptions: [TOPIC] });
+    updated.length = 0;
+    await publish(server, round);
+    await eventually('it hears of the change', () => updated.includes(TOPIC));
+    cutter.cut();
+    assert.equal(await listening.closed, 'remote');
+  }
+});
+
+test('it is told when the server stops', async (t) => {
+  const server = await NotificationServer.start(t);
+  const { client } = await connectClient(t, `${server.origin}/mcp`);
+  const listening = await client.listen({ resourcesListChanged: true });
+  await server.stop();
+  assert.equal(await listening.closed, 'graceful');
 });
 
 test('it cancels by hanging up', async (t) => {

@@ -12,6 +12,22 @@ from server import BINARY, NotificationServer
 DEADLINE_SECONDS = 30
 WATCHED = {"task_name": "Watched", "duration_seconds": 1, "step_count": 4}
 
+# Changes whenever something is published without a topic.
+TOPIC = "notification://topics/default"
+
+# What each tool does something with, in this order.
+CALLS = [
+    ("send_notification", {"message": "from a tool"}),
+    ("publish_event", {"name": "tool.tried", "event_id": "tried", "require_ack": True}),
+    ("get_recent_events", {"topic": "**", "limit": 5}),
+    ("acknowledge", {"client_id": "tester", "event_ids": ["tried"]}),
+    ("get_receipts", {"event_id": "tried"}),
+    ("report_progress", {"task_id": "job", "task_name": "Job", "progress": 10}),
+    ("get_task", {"task_id": "job"}),
+    ("list_tasks", {}),
+    ("connection_status", {}),
+]
+
 
 class McpClientsTest(unittest.IsolatedAsyncioTestCase):
     def setUp(self):
@@ -33,10 +49,11 @@ class McpClientsTest(unittest.IsolatedAsyncioTestCase):
 
     async def use_tools(self, client):
         names = {tool.name for tool in (await client.list_tools()).tools}
-        self.assertLessEqual({"simulate_progress", "send_notification", "connection_status"}, names)
-        sent = await client.call_tool("send_notification", {"message": "from a tool"})
-        self.assertFalse(sent.is_error)
-        self.assertIn("notification_id", sent.structured_content)
+        self.assertEqual(names, {name for name, _ in CALLS} | {"simulate_progress"})
+        for name, arguments in CALLS:
+            called = await client.call_tool(name, arguments)
+            self.assertFalse(called.is_error, called)
+            self.assertTrue(called.structured_content)
         wrong = await client.call_tool("send_notification", {"massage": "m"})
         self.assertTrue(wrong.is_error)
         self.assertIn("massage", wrong.content[0].text)
@@ -51,18 +68,51 @@ class McpClientsTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(len(steps), 4)
         self.assertEqual(steps, sorted(steps))
 
+    async def read_content(self, client):
+        uris = {str(resource.uri) for resource in (await client.list_resources()).resources}
+        self.assertIn(TOPIC, uris)
+        read = await client.read_resource(TOPIC)
+        self.assertIn("from a tool", read.contents[0].text)
+        for prompt in (await client.list_prompts()).prompts:
+            asked = await client.get_prompt(prompt.name, {"topic": "default"})
+            self.assertIn("from a tool", asked.messages[0].content.text)
+
     async def test_the_newest_revision_is_spoken_first(self):
         async with Client(self.url) as client:
             self.assertEqual(str(client.protocol_version), "2026-07-28")
             await self.use_tools(client)
+            await self.read_content(client)
+
+    async def test_what_changes_is_heard_and_listened_to_again(self):
+        async with Client(self.url) as client:
+            for message in ("first", "second"):
+                async with client.listen(resource_subscriptions=[TOPIC]) as changes:
+                    self.server.publish(message)
+                    async with asyncio.timeout(DEADLINE_SECONDS):
+                        change = await anext(aiter(changes))
+                    self.assertEqual(str(change.uri), TOPIC)
 
     async def test_a_session_hears_what_is_published(self):
-        async with Client(self.url, mode="legacy", logging_callback=self.hear) as client:
+        updated = []
+
+        async def message(said):
+            if getattr(said, "method", None) == "notifications/resources/updated":
+                updated.append(str(said.params.uri))
+
+        client = Client(
+            self.url, mode="legacy", logging_callback=self.hear, message_handler=message
+        )
+        async with client:
             self.assertEqual(str(client.protocol_version), "2025-11-25")
             await self.use_tools(client)
+            await self.read_content(client)
+            await client.subscribe_resource(TOPIC)
             self.server.publish("to everybody")
             await self.wait_for("to everybody")
             await self.wait_for("from a tool")
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while TOPIC not in updated:
+                    await asyncio.sleep(0.02)
 
     async def test_a_process_is_started_that_speaks_both(self):
         bridge = StdioServerParameters(command=BINARY, args=["stdio", "--url", self.url])
