@@ -8,6 +8,8 @@
 //!   into an [`EncodedEvent`]: its JSON, and the [`Head`] that decides who gets it.
 //! - [`Report`] and [`Task`]: what a job says of itself, and what is then known of it.
 //! - [`Topic`], [`Pattern`], [`Filter`] and [`Audience`]: where it belongs and who it is for.
+//! - [`Declaration`]: what is known of an application's events of one name, and
+//!   [`Selector`], which of them somebody wants.
 //! - [`Cursor`]: a place in the log, as clients see it.
 //! - [`Status`]: what the server tells one connection about itself. Never in the log.
 //!
@@ -23,6 +25,7 @@ mod application;
 mod audience;
 mod collapse;
 mod cursor;
+mod declaration;
 mod draft;
 mod event;
 mod fields;
@@ -43,6 +46,7 @@ pub use application::Application;
 pub use audience::Audience;
 pub use collapse::{Collapse, TaskPhase};
 pub use cursor::{Cursor, Epoch, Position};
+pub use declaration::{Breaking, Declaration, Delivery, Match, Selector};
 pub use draft::{Body, Draft, Expiry};
 pub use event::{EncodedEvent, Event, EventType, Head};
 pub use fields::{Fields, whole};

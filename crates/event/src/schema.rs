@@ -8,9 +8,9 @@
 use serde_json::{Value, json};
 
 use crate::{
-    Audience, ClientId, CollapseKey, Cursor, Draft, Event, EventId, EventName, EventType,
-    FieldError, Filter, GroupName, JsonObject, NotificationType, Pattern, Priority, Report, Status,
-    Tag, TaskId, TaskState, Timestamp, Topic,
+    Audience, ClientId, CollapseKey, Cursor, Declaration, Draft, Event, EventId, EventName,
+    EventType, FieldError, Filter, GroupName, JsonObject, NotificationType, Pattern, Priority,
+    Report, Status, Tag, TaskId, TaskState, Timestamp, Topic,
 };
 
 /// Every schema, by its name.
@@ -41,6 +41,7 @@ pub fn schemas() -> JsonObject {
         ("Report", Report::schema()),
         ("Status", Status::schema()),
         ("FieldError", FieldError::schema()),
+        ("EventTypeDeclaration", Declaration::schema()),
     ];
     let all = identifiers.into_iter().chain(words).chain(objects);
     let all = all.chain(Draft::schemas()).chain(Event::schemas());
