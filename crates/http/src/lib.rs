@@ -38,6 +38,7 @@ mod connections;
 mod differential;
 mod door;
 mod doorkeeper;
+mod event_types;
 mod events;
 mod groups;
 mod guard;

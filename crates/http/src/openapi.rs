@@ -11,7 +11,7 @@ use crate::door::Door;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::router::doors;
-use crate::{clients, connections, keys, publish, session, stream, tasks};
+use crate::{clients, connections, event_types, keys, publish, session, stream, tasks};
 
 /// `GET /openapi.json`: all the doors, as OpenAPI 3.1 describes them.
 pub(crate) async fn openapi() -> Response {
@@ -52,6 +52,7 @@ fn components() -> Value {
         ("Connection", connections::Connection::schema()),
         ("Client", clients::Client::schema()),
         ("Task", tasks::schema()),
+        ("EventTypeDeclared", event_types::schema()),
         ("Key", keys::schema()),
         ("Principal", session::schema()),
         ("StreamItem", stream::item_schema()),

@@ -11,6 +11,7 @@ use notification_hub::RefusalReason;
 use tower_service::Service;
 
 use crate::door::Door;
+use crate::event_types;
 use crate::guard::GuardConfig;
 use crate::http::Http;
 use crate::identity::{address, identify};
@@ -112,6 +113,11 @@ pub(crate) fn doors() -> Vec<Door> {
             .get(keys::list, keys::describe_list())
             .post(keys::create, keys::describe_create()),
         Door::at("/v1/keys/{id}").delete(keys::revoke, keys::describe_revoke()),
+        Door::at("/v1/event-types").get(event_types::list, event_types::describe_list()),
+        Door::at("/v1/event-types/{name}")
+            .get(event_types::one, event_types::describe_one())
+            .put(event_types::declare, event_types::describe_declare())
+            .delete(event_types::remove, event_types::describe_remove()),
         Door::at("/v1/tickets").post(tickets::issue, tickets::describe_issue()),
         Door::at("/v1/session")
             .get(session::show, session::describe_show())

@@ -137,7 +137,7 @@ impl Caller {
         })?)
     }
 
-    fn vouch(&self) -> Result<(), Refused> {
+    pub(crate) fn vouch(&self) -> Result<(), Refused> {
         let vouched = self.access().vouch(&self.principal, now());
         Ok(vouched.inspect_err(|lapsed| {
             let reason = RefusalReason::Unauthenticated;
@@ -146,8 +146,13 @@ impl Caller {
         })?)
     }
 
-    fn need(&self, grant: Grant) -> Result<(), Refused> {
+    pub(crate) fn need(&self, grant: Grant) -> Result<(), Refused> {
         self.ask(self.principal.grants.need(grant))
+    }
+
+    /// Takes note of what was done in its name.
+    pub(crate) fn note_deed(&self, deed: &'static str, what: &[(&'static str, &str)]) {
+        self.hub.audit().done(deed, self.by(), what);
     }
 
     /// Says so if it was too much.
@@ -159,9 +164,11 @@ impl Caller {
     }
 
     /// Publishes events, all or none of them, as [`Hub::publish`].
-    pub async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<Published>, PublishError> {
+    pub async fn publish(&self, mut drafts: Vec<Draft>) -> Result<Vec<Published>, PublishError> {
         self.vouch()?;
-        for draft in &drafts {
+        for draft in &mut drafts {
+            // Before it is asked whether one may publish there.
+            self.hub.shared().declarations.place(draft);
             self.ask(self.may_publish(draft))?;
         }
         let publisher = (!self.principal.is_local()).then(|| self.principal.name.clone());
@@ -691,7 +698,9 @@ impl Caller {
 
 /// Does it to the end, whether whoever asks waits for that or hangs up: what is
 /// done is also said to be.
-async fn to_the_end<T: Send + 'static>(deed: impl Future<Output = T> + Send + 'static) -> T {
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    deed: impl Future<Output = T> + Send + 'static,
+) -> T {
     match tokio::spawn(deed).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

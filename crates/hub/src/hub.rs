@@ -18,6 +18,7 @@ use crate::audit::{Audit, By};
 use crate::caller::{KEY_RECORD, key_record};
 use crate::clients::{Attach, Attached, Clients};
 use crate::connections::{Admission, Belonging, Connections, End};
+use crate::declarations::{Declarations, EventTypesConfig};
 use crate::fan_out::FanOut;
 use crate::groups::Groups;
 use crate::health::Health;
@@ -57,6 +58,8 @@ pub struct HubConfig {
     pub task_stalled_after: Duration,
     /// After how long without a report a task that does not go on is forgotten.
     pub task_forget_after: Duration,
+    /// What is declared from the start on.
+    pub event_types: EventTypesConfig,
     /// Who may do what through a [`Caller`].
     pub access: Arc<Access>,
 }
@@ -76,6 +79,7 @@ impl Default for HubConfig {
             leave_after: Duration::from_secs(10),
             task_stalled_after: Duration::from_secs(300),
             task_forget_after: DAY,
+            event_types: EventTypesConfig::default(),
             access: Arc::new(Access::new(
                 ServerSecret::new(&ServerSecret::generate()),
                 LimitsConfig::default(),
@@ -189,6 +193,7 @@ impl Hub {
             config.access.put_key(key.map_err(damaged)?);
         }
         let own_tasks = OwnTasks::of(&records.others);
+        let declarations = Declarations::load(&config.event_types, &records.others)?;
         let window = config.clients.max_unacknowledged;
         let clients = Clients::load(records.clients, bounds.epoch, window);
         let metrics = Metrics::default();
@@ -217,6 +222,7 @@ impl Hub {
             clients,
             tasks,
             own_tasks,
+            declarations,
             config,
             metrics,
             publisher,

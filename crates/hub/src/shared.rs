@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::audit::Audit;
 use crate::clients::{ClientStatus, Clients};
 use crate::connections::{Connection, Connections, End};
+use crate::declarations::Declarations;
 use crate::fan_out::FanOut;
 use crate::groups::Groups;
 use crate::health::Health;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) receipts: Receipts,
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) own_tasks: OwnTasks,
+    pub(crate) declarations: Declarations,
     pub(crate) config: HubConfig,
     pub(crate) metrics: Metrics,
     pub(crate) audit: Audit,
@@ -81,7 +83,10 @@ impl Shared {
         admit: impl FnOnce(usize, usize) -> Result<(), PublishError>,
     ) -> Result<Vec<Published>, PublishError> {
         let now = Timestamp::from(SystemTime::now());
-        let prepared = drafts.into_iter().enumerate().map(|(index, draft)| {
+        let prepared = drafts.into_iter().enumerate().map(|(index, mut draft)| {
+            self.declarations.place(&mut draft);
+            let declared = self.declarations.check(&draft);
+            declared.map_err(|invalid| PublishError::Invalid { index, invalid })?;
             if matches!(draft.expiry, Some(Expiry::At(time)) if time <= now) {
                 let invalid = Invalid::field("expires_at", format!("a time after now ({now})"));
                 return Err(PublishError::Invalid { index, invalid });

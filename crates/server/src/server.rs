@@ -7,7 +7,7 @@ use etcetera::BaseStrategy;
 use notification_http::{
     Capacity, Http, HttpConfig, ServeConfig, StreamConfig, Tls, TlsError, TlsFiles,
 };
-use notification_hub::{ClientsConfig, Hub, HubConfig};
+use notification_hub::{ClientsConfig, EventTypesConfig, Hub, HubConfig};
 use notification_log::{EventLog, LogError, MemoryLog, OpenError, Retention, SqliteLog, Sync};
 use notification_mcp::{Mcp, McpConfig, SessionsConfig};
 use tokio::net::{TcpListener, TcpSocket};
@@ -357,10 +357,22 @@ pub(crate) async fn open_hub(
         leave_after: config.clients.leave_after,
         task_stalled_after: config.tasks.stalled_after,
         task_forget_after: config.tasks.forget_after,
+        event_types: event_types(config),
         access: Arc::new(access(config, data_dir)?),
         ..HubConfig::default()
     };
     Ok(Hub::open(log, hub_config).await?)
+}
+
+/// What is declared, as it is configured.
+fn event_types(config: &Config) -> EventTypesConfig {
+    let mut event_types = EventTypesConfig::default();
+    event_types.allow_undeclared = config.events.allow_undeclared;
+    for declaration in &config.events.types {
+        let declared = event_types.declare(declaration.clone());
+        declared.expect("it was checked when the settings were read");
+    }
+    event_types
 }
 
 /// What the doors are told, as it is configured.

@@ -40,7 +40,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("tokio-rustls", &["notification-http"]),
     ("rcgen", &["notification-http"]),
     ("rmcp", &["notification-mcp"]),
-    ("jsonschema", &["notification-mcp"]),
+    ("jsonschema", &["notification-hub", "notification-mcp"]),
     ("rusqlite", &["notification-log"]),
     (
         "jsonwebtoken",

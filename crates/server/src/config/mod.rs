@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use notification_event::Declaration;
 use notification_http::{IpNet, Origins, ProxyHeader};
 use notification_hub::Rate;
 use serde::Deserialize;
@@ -50,6 +51,7 @@ pub struct Config {
     pub http: Http,
     pub stream: Stream,
     pub mcp: Mcp,
+    pub events: Events,
     pub clients: Clients,
     pub tasks: Tasks,
     pub shutdown: Shutdown,
@@ -218,6 +220,15 @@ pub struct Mcp {
         deserialize_with = "value::seconds::<1, 31_536_000, _>"
     )]
     pub session_idle: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Events {
+    pub allow_undeclared: bool,
+    #[serde(deserialize_with = "value::declarations")]
+    pub types: Vec<Declaration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use notification_event::{Declaration, EventName};
 use notification_http::{IpNet, Origins, ProxyHeader};
-use notification_hub::Rate;
+use notification_hub::{EventTypesConfig, Rate};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use tracing::Level;
@@ -246,4 +247,29 @@ fn is_authority(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+}
+
+/// Event types, each with its name and what is declared of it.
+pub(super) fn declarations<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Vec<Declaration>, D::Error> {
+    let expected = || D::Error::custom("expected tables, each with a name: [[events.types]]");
+    let tables = Vec::<serde_json::Map<_, _>>::deserialize(from).map_err(|_| expected())?;
+    let mut declarations: Vec<Declaration> = Vec::new();
+    for mut table in tables {
+        let name = table.shift_remove("name");
+        let name = name.as_ref().and_then(serde_json::Value::as_str);
+        let name = name.ok_or_else(expected)?;
+        let misfit = |error: &dyn std::fmt::Display| D::Error::custom(format!("{name:?}: {error}"));
+        let named: EventName = name.parse().map_err(|error| misfit(&error))?;
+        if declarations.iter().any(|it| it.name == named) {
+            return Err(misfit(&"expected each event type once"));
+        }
+        let declared = Declaration::parse(named, table.into());
+        let declared = declared.map_err(|error| misfit(&error))?;
+        let checked = EventTypesConfig::default().declare(declared.clone());
+        checked.map_err(|error| misfit(&error))?;
+        declarations.push(declared);
+    }
+    Ok(declarations)
 }
