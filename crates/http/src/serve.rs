@@ -51,6 +51,8 @@ pub struct ServeConfig {
     pub send_buffer: usize,
     /// After how long a silence a stream gets a comment.
     pub heartbeat: Duration,
+    /// The same, of streams in other words that say something sooner.
+    pub soonest_heartbeat: Duration,
     /// How long connections may take to finish once the server stops.
     pub drain_timeout: Duration,
     /// Who may connect.
@@ -72,6 +74,7 @@ impl ServeConfig {
     fn shard(&self) -> ShardConfig {
         ShardConfig {
             heartbeat: self.heartbeat,
+            soonest: self.soonest_heartbeat,
             peer_timeout: self.peer_timeout,
         }
     }
@@ -426,6 +429,7 @@ mod tests {
             answer_timeout: Duration::from_secs(30),
             send_buffer: 32 << 10,
             heartbeat: Duration::from_secs(1),
+            soonest_heartbeat: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(1),
             doorkeeper: Doorkeeper::default(),
             capacity: Capacity::of_files(None),

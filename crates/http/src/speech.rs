@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use notification_event::{Position, Status};
@@ -12,7 +13,7 @@ pub(crate) struct Speech {
     /// The cursor that the client was told last.
     told: Option<Position>,
     /// How it says it, if not the plain way.
-    wording: Option<&'static dyn Wording>,
+    wording: Option<Arc<dyn Wording>>,
 }
 
 /// What is to be sent.
@@ -28,7 +29,7 @@ pub(crate) enum Said {
 
 impl Speech {
     /// One that says everything so.
-    pub(crate) fn in_words_of(wording: Option<&'static dyn Wording>) -> Self {
+    pub(crate) fn in_words_of(wording: Option<Arc<dyn Wording>>) -> Self {
         Self {
             told: None,
             wording,
@@ -36,8 +37,14 @@ impl Speech {
     }
 
     /// How it says events, if not the plain way.
-    pub(crate) fn wording(&self) -> Option<&'static dyn Wording> {
-        self.wording
+    pub(crate) fn wording(&self) -> Option<&Arc<dyn Wording>> {
+        self.wording.as_ref()
+    }
+
+    /// After how long nothing it says something, if others do after `heartbeat`.
+    pub(crate) fn silence(&self, heartbeat: Duration) -> Duration {
+        let own = self.wording.as_ref().and_then(|it| it.silence());
+        own.map_or(heartbeat, |own| own.min(heartbeat))
     }
 
     /// What comes first.
@@ -49,6 +56,10 @@ impl Speech {
             client_count: http.hub.connections(),
             narrowed_to: subscription.narrowed().map(<[_]>::to_vec),
         };
+        let worded = self.wording.as_ref();
+        if let Some(opening) = worded.and_then(|it| it.opening(subscription.cursor())) {
+            return format!("data: {opening}\n\n").into();
+        }
         let mut opening = format!("retry: {retry}\n{}", self.sse(&connected));
         if !subscription.is_before_cursor() {
             // Even if nothing is published before the connection breaks, the
@@ -64,17 +75,17 @@ impl Speech {
                 if let Some(last) = frames.last() {
                     self.told(last.position);
                 }
-                match self.wording {
+                match &self.wording {
                     None => return Said::Events(frames),
-                    Some(wording) => worded(wording, &frames),
+                    Some(wording) => worded(&**wording, &frames),
                 }
             }
-            Delivery::Snapshot(frames) => match self.wording {
+            Delivery::Snapshot(frames) => match &self.wording {
                 None => join(frames.iter().map(|f| f.sse_without_id())),
                 Some(wording) => frames
                     .iter()
                     .fold(BytesMut::new(), |mut text, frame| {
-                        say_event(wording, frame, &mut text);
+                        say_event(&**wording, frame, &mut text);
                         text
                     })
                     .freeze(),
@@ -120,6 +131,12 @@ impl Speech {
     /// their cursor along, so that a client that comes back with it does not
     /// have them searched again. None knows no more than that the stream lives.
     pub(crate) fn comment(&mut self, subscription: Option<&Subscription>) -> Bytes {
+        if let (Some(wording), Some(stream)) = (&self.wording, subscription)
+            && let Some(said) = wording.heartbeat(stream.cursor())
+        {
+            self.told = Some(stream.cursor().position);
+            return format!("data: {said}\n\n").into();
+        }
         match subscription {
             Some(stream) if self.told != Some(stream.cursor().position) => {
                 format!(":\n{}", self.tell_cursor(stream)).into()
@@ -133,7 +150,11 @@ impl Speech {
     fn tell_cursor(&mut self, subscription: &Subscription) -> String {
         let cursor = subscription.cursor();
         self.told(cursor.position);
-        let with_data = self.wording.is_some_and(Wording::tells_cursor_with_data);
+        if self.wording.as_ref().is_some_and(|it| !it.has_ids()) {
+            return String::new();
+        }
+        let worded = self.wording.as_ref();
+        let with_data = worded.is_some_and(|it| it.tells_cursor_with_data());
         format!("id: {cursor}\n{}\n", if with_data { "data:\n" } else { "" })
     }
 
@@ -143,7 +164,7 @@ impl Speech {
 
     fn sse(&self, status: &Status) -> String {
         let json = status.to_json(Http::now()).to_string();
-        let said = match self.wording {
+        let said = match &self.wording {
             None => Some(json),
             Some(wording) => wording.status(status, &json),
         };
@@ -157,16 +178,26 @@ pub(crate) fn worded(wording: &dyn Wording, frames: &[Arc<Frame>]) -> Bytes {
     let size: usize = frames.iter().map(|frame| frame.chunk().len() + 128).sum();
     let mut text = BytesMut::with_capacity(size);
     for frame in frames {
-        text.extend_from_slice(frame.id_line());
-        say_event(wording, frame, &mut text);
+        let before = text.len();
+        if wording.has_ids() {
+            text.extend_from_slice(frame.id_line());
+        }
+        if !say_event(wording, frame, &mut text) {
+            text.truncate(before);
+        }
     }
     text.freeze()
 }
 
-fn say_event(wording: &dyn Wording, frame: &Frame, text: &mut BytesMut) {
+fn say_event(wording: &dyn Wording, frame: &Frame, text: &mut BytesMut) -> bool {
+    let before = text.len();
     text.extend_from_slice(b"data: ");
-    wording.event(frame, text);
-    text.extend_from_slice(b"\n\n");
+    let is_said = wording.event(frame, text);
+    match is_said {
+        true => text.extend_from_slice(b"\n\n"),
+        false => text.truncate(before),
+    }
+    is_said
 }
 
 impl Said {

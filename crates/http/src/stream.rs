@@ -87,7 +87,10 @@ pub(crate) async fn stream(
             None => wire.clone().map(|wire| wire as Arc<dyn Peer>),
         },
     };
-    let wording = order.as_ref().map(|order| order.wording);
+    if let Some(filter) = order.as_ref().and_then(|order| order.filter.clone()) {
+        wanted.filter = filter;
+    }
+    let wording = order.as_ref().map(|order| order.wording.clone());
     wanted.control = order.map(|order| order.control);
     let body = match method {
         Method::HEAD => Body::empty(),
@@ -179,7 +182,7 @@ pub(crate) struct Opened {
 impl Opened {
     pub(crate) fn new(
         subscription: Subscription,
-        wording: Option<&'static dyn Wording>,
+        wording: Option<Arc<dyn Wording>>,
         http: &Http,
     ) -> Self {
         let mut speech = Speech::in_words_of(wording);
@@ -193,6 +196,7 @@ impl Opened {
 
 /// A stream whose body hyper carries.
 fn body(stream: Opened, wire: Option<Arc<Wire>>, heartbeat: Duration) -> Body {
+    let heartbeat = stream.speech.silence(heartbeat);
     let writer = Writer {
         opening: Some(stream.opening),
         speech: stream.speech,

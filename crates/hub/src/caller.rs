@@ -268,6 +268,11 @@ impl Caller {
         self.hub.audit().noted(deed, self.by(), &what);
     }
 
+    /// What may be read of what is wanted, if there is anything.
+    pub fn readable(&self, filter: Filter) -> Result<Filter, Refused> {
+        Ok(self.ask(self.principal.grants.narrow(filter))?.filter)
+    }
+
     /// Reads a part of the log, as far as it may be seen.
     pub async fn page(&self, request: PageRequest) -> Result<EventPage, ReadError> {
         let (request, narrowed) = self.narrow(request).await?;

@@ -9,7 +9,7 @@ use notification_event::{
 use notification_log::Entry;
 use serde::Deserialize;
 
-use crate::Kind;
+use crate::{Kind, Occurrence};
 
 /// An event as it is written to receivers: made once, shared by all of them.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Frame {
     size: usize,
     /// Looked for when somebody wants to know.
     kind: OnceLock<Kind>,
+    /// Likewise: as what it is delivered to those who subscribe to its event type.
+    occurrence: OnceLock<Option<Occurrence>>,
     /// A newer event has taken its place.
     is_superseded: AtomicBool,
 }
@@ -63,6 +65,7 @@ impl Frame {
             json,
             size,
             kind: OnceLock::new(),
+            occurrence: OnceLock::new(),
             is_superseded: AtomicBool::new(is_superseded),
         }
     }
@@ -92,6 +95,24 @@ impl Frame {
     /// The line of the same that has its cursor.
     pub fn id_line(&self) -> &[u8] {
         &self.chunk[self.sse.start..self.data]
+    }
+
+    /// As what it is delivered to those who subscribe to its event type, of which
+    /// there is one; `make` is asked once.
+    pub(crate) fn occurrence(
+        &self,
+        make: impl FnOnce() -> Option<Occurrence>,
+    ) -> Option<&Occurrence> {
+        self.occurrence.get_or_init(make).as_ref()
+    }
+
+    /// Its cursor, as clients see it.
+    pub fn cursor(&self) -> &str {
+        let line = self.id_line();
+        let cursor = line
+            .strip_prefix(b"id: ")
+            .and_then(|rest| rest.strip_suffix(b"\n"));
+        std::str::from_utf8(cursor.unwrap_or_default()).unwrap_or_default()
     }
 
     /// What it is.

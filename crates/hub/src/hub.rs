@@ -30,7 +30,7 @@ use crate::shared::Shared;
 use crate::subscription::Opening;
 use crate::tasks::Tasks;
 use crate::{
-    Acknowledge, AcknowledgeError, Acknowledged, Caller, ClientStatus, ClientsConfig,
+    Acknowledge, AcknowledgeError, Acknowledged, Beginning, Caller, ClientStatus, ClientsConfig,
     ConnectionStatus, DurableError, EventPage, EventReceipts, Follow, Frame, Metrics, NewestEvents,
     PageRequest, PublishError, Rate, RefusalReason, Start, StreamControl, Subscription, TaskStatus,
     Transport, keeper, page,
@@ -414,6 +414,15 @@ impl Hub {
     /// still have more after it.
     pub async fn page(&self, request: PageRequest) -> Result<EventPage, LogError> {
         page::read(&self.shared, request).await
+    }
+
+    /// Where a reader begins that wants nothing older than `not_before`.
+    pub async fn find(
+        &self,
+        start: Start,
+        not_before: Option<Timestamp>,
+    ) -> Result<Beginning, LogError> {
+        page::find(&self.shared, start, not_before).await
     }
 
     /// Reads the newest events of a part of the log, up to and including `through`

@@ -61,7 +61,7 @@ pub use caller::{Caller, CancelTask, KeyError, ReadError, TaskPage};
 pub use clients::{ClientStatus, ClientsConfig, DurableError};
 pub use connections::{ConnectionStatus, End, Peer, Transport};
 pub use control::{Kind, StreamControl};
-pub use declarations::{Breaks, DeclareError, Declared, EventTypesConfig, Origin};
+pub use declarations::{Breaks, DeclareError, Declared, EventTypesConfig, Occurrence, Origin};
 pub use feed::{Batch, Feed, News};
 pub use follow::{Follow, Followed};
 pub use frame::Frame;
@@ -69,7 +69,7 @@ pub use hub::{GroupError, Hub, HubConfig, Published, Subscribe, SubscribeError, 
 pub use metrics::Metrics;
 pub use notification_log::{AckMode, Receipt};
 pub use own_tasks::OwnTask;
-pub use page::{EventPage, NewestEvents, PageRequest};
+pub use page::{Beginning, EventPage, NewestEvents, PageRequest};
 pub use publisher::PublishError;
 pub use rate::Rate;
 pub use receipts::{Acknowledge, AcknowledgeError, Acknowledged, EventReceipts};

@@ -33,6 +33,38 @@ pub struct PageRequest {
     pub limit: usize,
 }
 
+/// Where a reader begins who wants nothing that is older than some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// After this.
+    pub cursor: Cursor,
+    /// Whether that is later than where it wanted to.
+    pub truncated: bool,
+}
+
+/// The later of a place and a time, and whether anything in between is passed over.
+pub(crate) async fn find(
+    shared: &Shared,
+    start: Start,
+    not_before: Option<Timestamp>,
+) -> Result<Beginning, LogError> {
+    let place = start.find(&*shared.log).await?;
+    let head = shared.fan_out.head();
+    let wanted = place.position.unwrap_or(head);
+    let floor = match not_before {
+        Some(time) => Start::At(time).find(&*shared.log).await?.position,
+        None => None,
+    };
+    let position = floor.map_or(wanted, |floor| floor.max(wanted)).min(head);
+    Ok(Beginning {
+        cursor: Cursor {
+            epoch: shared.epoch,
+            position,
+        },
+        truncated: place.gap.is_some() || position > wanted,
+    })
+}
+
 /// A part of the log, as one reader sees it.
 #[derive(Debug)]
 pub struct EventPage {

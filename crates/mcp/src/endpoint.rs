@@ -4,7 +4,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::request::Parts;
+use http::{Method, Request, Response, Uri};
+use notification_hub::StreamOrder;
 use tower_service::Service;
 
 use crate::body::{Body, BoxError, boxed};
@@ -36,6 +38,19 @@ pub(crate) struct Calls {
     pub(crate) sessions: SessionCalls,
 }
 
+/// What a message is answered with.
+pub(crate) enum Answer {
+    Response(Response<Body>),
+    /// A stream of events, which is opened as the plain one is.
+    Stream(Box<Parts>, Box<StreamOrder>),
+}
+
+impl From<Response<Body>> for Answer {
+    fn from(response: Response<Body>) -> Self {
+        Self::Response(response)
+    }
+}
+
 impl<S> Endpoint<S> {
     pub(crate) fn new(plain_stream: S, calls: Calls, body_timeout: Duration) -> Self {
         Self {
@@ -48,9 +63,9 @@ impl<S> Endpoint<S> {
 
 impl<S, B, R> Service<Request<B>> for Endpoint<S>
 where
-    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
-    B: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    B: http_body::Body<Data: Send, Error: Into<BoxError>> + Default + Send + 'static,
     R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<Body>;
@@ -82,7 +97,20 @@ where
             }
             Method::POST => {
                 let answer = post(self.calls.clone(), request, self.body_timeout);
-                Box::pin(async { Ok(answer.await.unwrap_or_else(refused)) })
+                let mut plain_stream = self.plain_stream.clone();
+                Box::pin(async move {
+                    match answer.await {
+                        Ok(Answer::Response(response)) => Ok(response),
+                        Ok(Answer::Stream(mut parts, order)) => {
+                            parts.method = Method::GET;
+                            parts.uri = Uri::from_static("/mcp");
+                            parts.extensions.insert(*order);
+                            let request = Request::from_parts(*parts, B::default());
+                            Ok(plain_stream.call(request).await?.map(boxed))
+                        }
+                        Err(refusal) => Ok(refused(refusal)),
+                    }
+                })
             }
             _ if Lane::of(request.headers(), None) == Lane::Modern => {
                 refuse(Refusal::method_not_allowed("POST"))
@@ -120,7 +148,7 @@ async fn post<B>(
     calls: Calls,
     request: Request<B>,
     body_timeout: Duration,
-) -> Result<Response<Body>, Refusal>
+) -> Result<Answer, Refusal>
 where
     B: http_body::Body<Error: Into<BoxError>>,
 {
@@ -129,9 +157,9 @@ where
     let id = message.id.clone().unwrap_or_default();
     let answer = match Lane::of(&parts.headers, Some(&message)) {
         Lane::Plain if message.method == "initialize" && takes_streams(&parts.headers) => {
-            calls.sessions.begin(parts, message).await
+            calls.sessions.begin(parts, message).await.map(Answer::from)
         }
-        Lane::Plain => calls.plain.answer(parts, message).await,
+        Lane::Plain => calls.plain.answer(parts, message).await.map(Answer::from),
         Lane::Session => calls.sessions.answer(parts, message).await,
         Lane::Modern => calls.modern.answer(parts, message).await,
     };

@@ -50,12 +50,15 @@ pub(crate) static SUPPORTED_VERSIONS: [ProtocolVersion; 3] = [
 ];
 
 /// The methods that are answered in revision 2026-07-28.
-pub(crate) const MODERN_METHODS: [&str; 13] = [
+pub(crate) const MODERN_METHODS: [&str; 16] = [
     "server/discover",
     "subscriptions/listen",
     "tasks/get",
     "tasks/update",
     "tasks/cancel",
+    "events/list",
+    "events/poll",
+    "events/stream",
     "tools/list",
     "tools/call",
     "resources/list",

@@ -22,6 +22,8 @@
 //! - Who wants to hear that a resource, or the list of them, has changed watches it
 //!   (`watches.rs`): a session on its stream, others by `subscriptions/listen`
 //!   (`listen.rs`).
+//! - Event types are subscribed to with the methods of an extension
+//!   (`event_methods/`).
 //! - A call that takes long goes on as a task where the client takes a handle for
 //!   an answer (`task_handle.rs`); tasks are the hub's.
 //! - `fixtures/` has tools, resources and prompts that only tests of conformance
@@ -39,6 +41,7 @@ mod body;
 mod completion;
 mod denied;
 mod endpoint;
+mod event_methods;
 mod events;
 #[cfg(feature = "conformance-fixtures")]
 mod fixtures;
@@ -68,6 +71,7 @@ mod watches;
 
 pub use body::{Body, BoxError};
 pub use endpoint::Endpoint;
+pub use event_methods::{ErrorCodes, EventsConfig};
 pub use mcp::{Mcp, McpConfig};
 pub use refusal::refusal;
 pub use sessions::SessionsConfig;

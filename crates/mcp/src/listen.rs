@@ -52,6 +52,9 @@ struct Wanted {
     resources_list_changed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource_subscriptions: Option<Vec<String>>,
+    /// Of the extension for events.
+    #[serde(skip_serializing_if = "is_false")]
+    events_list_changed: bool,
     /// Of the extension for tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
     task_ids: Option<Vec<String>>,
@@ -141,8 +144,12 @@ async fn watch(caller: &Caller, watching: &Watching, wanted: Wanted) -> Result<W
     if wanted.resources_list_changed {
         watching.watch(Watched::List, "").map_err(full)?;
     }
+    if wanted.events_list_changed {
+        watching.watch(Watched::EventTypes, "").map_err(full)?;
+    }
     let mut honoured = Wanted {
         resources_list_changed: wanted.resources_list_changed,
+        events_list_changed: wanted.events_list_changed,
         ..Wanted::default()
     };
     if let Some(uris) = wanted.resource_subscriptions {
@@ -180,6 +187,7 @@ struct News {
 #[derive(Debug, Default)]
 struct Changed {
     list: bool,
+    event_types: bool,
     uris: BTreeSet<String>,
     tasks: BTreeSet<TaskId>,
 }
@@ -193,6 +201,11 @@ impl News {
 impl Listener for Arc<News> {
     fn list_changed(&self) {
         self.changed().list = true;
+        self.more.notify_one();
+    }
+
+    fn event_types_changed(&self) {
+        self.changed().event_types = true;
         self.more.notify_one();
     }
 
@@ -256,6 +269,10 @@ impl Said {
         let mut text = Vec::new();
         if changed.list {
             let method = "notifications/resources/list_changed";
+            text.extend(self.notification(method, json!({})));
+        }
+        if changed.event_types {
+            let method = "notifications/events/list_changed";
             text.extend(self.notification(method, json!({})));
         }
         for uri in changed.uris {

@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Endpoint;
 use crate::endpoint::Calls;
+use crate::event_methods::{EventMethods, EventsConfig};
 use crate::handler::Handler;
 use crate::listen::Listening;
 use crate::modern_calls::ModernCalls;
@@ -29,6 +30,8 @@ pub struct McpConfig {
     pub body_timeout: Duration,
     /// How many sessions there may be, and for how long.
     pub sessions: SessionsConfig,
+    /// How events are subscribed to.
+    pub events: EventsConfig,
 }
 
 /// How often sessions are looked through for those that nobody uses.
@@ -41,6 +44,7 @@ pub struct Mcp {
     sessions: Arc<Sessions>,
     watches: Arc<Watches>,
     listening: Listening,
+    events: EventMethods,
     body_timeout: Duration,
     /// Long-running tools end early.
     stop: CancellationToken,
@@ -72,14 +76,20 @@ impl Mcp {
         let watches = Arc::<Watches>::default();
         let listening = Listening::new(watches.clone(), stop.clone());
         let sessions = Arc::new(Sessions::new(config.sessions));
+        // Some are looked at a little late, and none may be too late.
+        let events = EventMethods::new(EventsConfig {
+            heartbeat: config.events.heartbeat * 7 / 8,
+            ..config.events
+        });
         let calls = Calls {
-            modern: ModernCalls::new(&handler, running.clone(), listening.clone()),
+            modern: ModernCalls::new(&handler, running.clone(), listening.clone(), events.clone()),
             sessions: SessionCalls::new(
                 sessions.clone(),
                 handler,
                 plain.clone(),
                 running.clone(),
                 watches.clone(),
+                events.clone(),
             ),
             plain,
         };
@@ -88,6 +98,7 @@ impl Mcp {
             sessions,
             watches,
             listening,
+            events,
             body_timeout: config.body_timeout,
             stop,
             running,
@@ -113,7 +124,7 @@ impl Mcp {
     /// Tells clients that subscribe to resources what has changed, until the hub
     /// closes.
     pub async fn tell_of_changes(&self, hub: &Hub) {
-        self.watches.tell(hub).await;
+        tokio::join!(self.watches.tell(hub), self.events.look_after(hub));
     }
 
     /// Stops: long-running tools publish that they were cancelled, and end.

@@ -1,8 +1,13 @@
+use bytes::Bytes;
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
-use crate::body::Body;
+use crate::body::{Body, boxed};
+use crate::endpoint::Answer;
+use crate::event_methods::{self, Answered, EventMethods};
 use crate::handler::{self, Handler, MODERN_METHODS, MODERN_VERSIONS};
 use crate::listen::Listening;
 use crate::message::Message;
@@ -21,15 +26,22 @@ use crate::stream::{self, Accepted, STREAM, is_stream};
 pub(crate) struct ModernCalls {
     stateless: Stateless,
     listening: Listening,
+    events: EventMethods,
 }
 
 impl ModernCalls {
     /// Requests that end in `handler`, each counted in `running` until its answer
     /// is made, or has begun if it is a stream.
-    pub(crate) fn new(handler: &Handler, running: TaskTracker, listening: Listening) -> Self {
+    pub(crate) fn new(
+        handler: &Handler,
+        running: TaskTracker,
+        listening: Listening,
+        events: EventMethods,
+    ) -> Self {
         Self {
             stateless: Stateless::new(handler.modern(), running),
             listening,
+            events,
         }
     }
 
@@ -39,9 +51,9 @@ impl ModernCalls {
         &self,
         parts: Parts,
         mut message: Message,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Answer, Refusal> {
         let Some(id) = message.id.clone() else {
-            return Ok(accepted());
+            return Ok(accepted().into());
         };
         metadata::agree(&parts.headers, &message, &MODERN_VERSIONS)?;
         let method = message.method.as_str();
@@ -56,15 +68,29 @@ impl ModernCalls {
         let accepted = Accepted::of(&parts.headers);
         if method == "subscriptions/listen" {
             return match accepted.stream {
-                true => self.listening.open(&parts, &message).await,
+                true => self
+                    .listening
+                    .open(&parts, &message)
+                    .await
+                    .map(Answer::from),
                 false => Err(not_acceptable(STREAM)),
             };
         }
+        if event_methods::METHODS.contains(&method) {
+            return self.answer_of_events(parts, &message, &id, accepted).await;
+        }
+        let is_discovery = method == "server/discover";
         if !accepted.stream {
             message.forget_progress();
         }
         let answer = self.stateless.clone().answer(parts, message);
-        match accepted {
+        let answer = async move {
+            match is_discovery {
+                true => with_events(answer.await?).await,
+                false => answer.await,
+            }
+        };
+        let answer = match accepted {
             Accepted { stream: true, json } => stream::before_it_is_late(answer, json, id).await,
             Accepted { json: true, .. } => match answer.await? {
                 response if is_stream(response.headers()) => Err(not_acceptable(STREAM)),
@@ -73,8 +99,51 @@ impl ModernCalls {
             _ => Err(not_acceptable(
                 "application/json, text/event-stream or both",
             )),
+        };
+        answer.map(Answer::from)
+    }
+
+    async fn answer_of_events(
+        &self,
+        parts: Parts,
+        message: &Message,
+        id: &Value,
+        accepted: Accepted,
+    ) -> Result<Answer, Refusal> {
+        let caller = Refusal::unless_known(&parts)?;
+        if message.method == "events/stream" && !accepted.stream {
+            return Err(not_acceptable(STREAM));
+        }
+        let answered = self.events.answer(&caller, message).await;
+        match answered.map_err(Refusal::error)? {
+            Answered::Result(mut result) => {
+                result["resultType"] = "complete".into();
+                result["_meta"] =
+                    json!({ "io.modelcontextprotocol/serverInfo": handler::identity() });
+                let response = stream::one_message(id, &result, accepted);
+                Ok(response.into())
+            }
+            Answered::Stream(order) => Ok(Answer::Stream(Box::new(parts), order)),
         }
     }
+}
+
+/// What the server says of itself, with what `rmcp` does not know.
+async fn with_events(response: Response<Body>) -> Result<Response<Body>, Refusal> {
+    let (mut head, body) = response.into_parts();
+    let broken = |error: String| Refusal::http(StatusCode::INTERNAL_SERVER_ERROR, error);
+    let body = body
+        .collect()
+        .await
+        .map_err(|e| broken(e.to_string()))?
+        .to_bytes();
+    let mut answer: Value = serde_json::from_slice(&body).map_err(|e| broken(e.to_string()))?;
+    if let Some(capabilities) = answer.pointer_mut("/result/capabilities") {
+        event_methods::advertise(capabilities);
+    }
+    head.headers.remove(header::CONTENT_LENGTH);
+    let body = Full::new(Bytes::from(answer.to_string()));
+    Ok(Response::from_parts(head, boxed(body)))
 }
 
 fn not_acceptable(needed: &str) -> Refusal {

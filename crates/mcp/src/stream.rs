@@ -100,6 +100,19 @@ pub(crate) async fn before_it_is_late(
     }
 }
 
+/// An answer that is there, of the kind that is taken.
+pub(crate) fn one_message(id: &Value, result: &Value, accepted: Accepted) -> Response<Body> {
+    let message = serde_json::json!({ "jsonrpc": "2.0", "id": id, "result": result });
+    if !accepted.json {
+        let event = format!("data: {message}\n\n");
+        return opened(Kept::new(Part::There(boxed(Full::from(event)))));
+    }
+    let mut response = Response::new(boxed(Full::from(message.to_string())));
+    let json = HeaderValue::from_static(JSON);
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
 /// A stream of messages that has one at once, and is kept alive.
 pub(crate) fn of_messages(body: Body) -> Response<Body> {
     opened(Kept::new(Part::There(body)))

@@ -44,6 +44,8 @@ pub(crate) enum Watched {
     List,
     /// What is at a URI.
     Resource(Resource),
+    /// The event types that there are.
+    EventTypes,
     /// The status of a task.
     Status(TaskId),
 }
@@ -61,6 +63,8 @@ pub(crate) struct Watching {
 pub(crate) trait Listener: Send + Sync {
     /// What is listed is not what it was.
     fn list_changed(&self);
+    /// The event types are not what they were.
+    fn event_types_changed(&self);
     /// What is at this URI is not what it was.
     fn resource_updated(&self, uri: &str);
     /// A task is not where it was.
@@ -104,13 +108,22 @@ impl Watches {
             known: None,
         };
         let mut connections = hub.connections_changed();
+        let mut event_types = hub.event_types_changed();
         loop {
+            if event_types.has_changed().unwrap_or_default() {
+                event_types.mark_unchanged();
+                self.tell_of(&Watched::EventTypes, Caller::is_vouched_for);
+            }
             let (events, streams) = tokio::select! {
                 more = news.follow.changed() => match more {
                     true => (true, connections.has_changed().unwrap_or_default()),
                     false => return,
                 },
                 _ = connections.changed() => (true, true),
+                _ = event_types.changed() => {
+                    event_types.mark_changed();
+                    (false, false)
+                }
             };
             connections.mark_unchanged();
             if events {
@@ -179,6 +192,7 @@ impl Watches {
             }
             match watched {
                 Watched::List => watcher.listener.list_changed(),
+                Watched::EventTypes => watcher.listener.event_types_changed(),
                 Watched::Resource(_) => watcher.listener.resource_updated(&uri),
                 Watched::Status(id) => watcher.listener.task_changed(id),
             }
@@ -252,7 +266,8 @@ impl Watching {
         if own.contains(&entry) {
             return Ok(());
         }
-        let is_resource = |(watched, _): &&_| *watched != Watched::List;
+        let is_resource =
+            |(watched, _): &&_| !matches!(watched, Watched::List | Watched::EventTypes);
         if is_resource(&&entry) && own.iter().filter(is_resource).count() >= MAX_WATCHED {
             return Err(TooMany);
         }

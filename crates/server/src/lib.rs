@@ -25,8 +25,9 @@ mod tokens;
 pub use access::SecretError;
 pub use api::{Api, ApiError};
 pub use config::{
-    AddressQuota, Auth, AuthMode, Clients, Config, ConfigError, DataDir, Durability, Events, Flag,
-    Http, Jwt, Limits, LogFormat, Logging, Mcp, Quota, Retention, Shutdown, Stream, Tasks, Tls,
+    AddressQuota, Auth, AuthMode, Clients, Config, ConfigError, DataDir, Durability,
+    EventErrorCodes, Events, Flag, Http, Jwt, Limits, LogFormat, Logging, Mcp, Quota, Retention,
+    Shutdown, Stream, Tasks, Tls,
 };
 pub use jwks::{JwksFetcher, JwksSource, JwksUrl, NoRoots};
 pub use keys::KeyStore;

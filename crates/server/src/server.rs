@@ -9,7 +9,7 @@ use notification_http::{
 };
 use notification_hub::{ClientsConfig, EventTypesConfig, Hub, HubConfig};
 use notification_log::{EventLog, LogError, MemoryLog, OpenError, Retention, SqliteLog, Sync};
-use notification_mcp::{Mcp, McpConfig, SessionsConfig};
+use notification_mcp::{ErrorCodes, EventsConfig, Mcp, McpConfig, SessionsConfig};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{SecretError, access};
 use crate::reload::settings;
 use crate::{
-    Config, DataDir, Durability, JwksFetcher, JwksSource, NoRoots, Reloader, TokenFileError,
-    open_files, openness, tokens,
+    Config, DataDir, Durability, EventErrorCodes, JwksFetcher, JwksSource, NoRoots, Reloader,
+    TokenFileError, open_files, openness, tokens,
 };
 
 /// A server that listens, and answers once it [runs](Self::run).
@@ -260,6 +260,7 @@ impl Server {
             answer_timeout: config.http.answer_timeout,
             send_buffer: config.stream.send_buffer_bytes as usize,
             heartbeat: config.stream.heartbeat,
+            soonest_heartbeat: config.events.heartbeat,
             drain_timeout: config.shutdown.drain,
             doorkeeper,
             capacity,
@@ -403,6 +404,13 @@ pub(crate) fn mcp(config: &Config, base_url: Option<String>) -> Mcp {
         sessions: SessionsConfig {
             max: config.mcp.max_sessions as usize,
             idle_timeout: config.mcp.session_idle,
+        },
+        events: EventsConfig {
+            error_codes: match config.events.error_codes {
+                EventErrorCodes::Sep3415 => ErrorCodes::Sep3415,
+                EventErrorCodes::Sketch => ErrorCodes::Sketch,
+            },
+            heartbeat: config.events.heartbeat,
         },
     })
 }

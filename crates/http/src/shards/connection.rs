@@ -1,5 +1,6 @@
 use std::cell::RefCell;
 use std::io::{ErrorKind, IoSlice};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::serve::Place;
@@ -124,7 +125,7 @@ pub(crate) struct Ready<'a> {
     slices: Vec<IoSlice<'a>>,
     size: usize,
     /// The same in the words of other protocols, each made once.
-    worded: RefCell<Vec<(&'static dyn Wording, Bytes)>>,
+    worded: RefCell<Vec<(Arc<dyn Wording>, Bytes)>>,
 }
 
 impl<'a> Ready<'a> {
@@ -139,17 +140,28 @@ impl<'a> Ready<'a> {
         }
     }
 
-    /// All of it in other words, as one chunk.
-    fn worded(&self, wording: &'static dyn Wording) -> Bytes {
+    /// All of it in other words, as one chunk; empty if nothing of it is said.
+    fn worded(&self, wording: &Arc<dyn Wording>) -> Bytes {
+        if !wording.is_shared() {
+            return self.in_words_of(&**wording);
+        }
         let mut worded = self.worded.borrow_mut();
-        let known = worded.iter().find(|(w, _)| std::ptr::addr_eq(*w, wording));
+        let known = worded.iter().find(|(it, _)| Arc::ptr_eq(it, wording));
         if let Some((_, chunk)) = known {
             return chunk.clone();
         }
-        let text = speech::worded(wording, self.batch.frames());
-        let chunk = Bytes::from(chunk(&text));
-        worded.push((wording, chunk.clone()));
+        let chunk = self.in_words_of(&**wording);
+        worded.push((wording.clone(), chunk.clone()));
         chunk
+    }
+
+    fn in_words_of(&self, wording: &dyn Wording) -> Bytes {
+        let text = speech::worded(wording, self.batch.frames());
+        match text.is_empty() {
+            // An empty chunk would be the last.
+            true => Bytes::new(),
+            false => chunk(&text).into(),
+        }
     }
 }
 
@@ -215,7 +227,11 @@ impl<S: Socket> Connection<S> {
                 self.spoke = turn.now;
                 self.is_watched = true;
                 if let Some(wording) = self.speech.wording() {
-                    return self.write(ready.worded(wording), turn);
+                    let worded = ready.worded(wording);
+                    return match worded.is_empty() {
+                        true => After::Nothing,
+                        false => self.write(worded, turn),
+                    };
                 }
                 let written = match self.socket.write(&ready.slices) {
                     Ok(written) => written,
@@ -321,7 +337,7 @@ impl<S: Socket> Connection<S> {
     /// Whether nothing was said for so long, and something could be.
     pub(crate) fn is_silent(&self, heartbeat: Duration, now: Instant) -> bool {
         let is_open = matches!(self.state, State::Live | State::Waiting(_) | State::Reading);
-        is_open && now.duration_since(self.spoke) >= heartbeat
+        is_open && now.duration_since(self.spoke) >= self.speech.silence(heartbeat)
     }
 
     /// Says that it lives, if it is silent.

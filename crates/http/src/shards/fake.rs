@@ -191,6 +191,7 @@ pub(super) fn http(hub: &Hub) -> Http {
 pub(super) fn config() -> super::ShardConfig {
     super::ShardConfig {
         heartbeat: HEARTBEAT,
+        soonest: HEARTBEAT,
         peer_timeout: PEER_TIMEOUT,
     }
 }

@@ -55,6 +55,8 @@ use crate::wire::Wire;
 pub(crate) struct ShardConfig {
     /// After how long a silence a comment is sent.
     pub(crate) heartbeat: Duration,
+    /// The same, of streams that say so sooner.
+    pub(crate) soonest: Duration,
     /// How long a peer may fail to confirm what it was sent.
     pub(crate) peer_timeout: Duration,
 }

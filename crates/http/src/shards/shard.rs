@@ -98,7 +98,8 @@ impl Reading {
 impl<S: Socket> Shard<S> {
     /// A shard that hears of news by `bell`.
     pub(crate) fn new(config: ShardConfig, bell: Arc<Bell>, now: Instant) -> Self {
-        let interval = (config.heartbeat / SWEEPS)
+        let interval = (config.soonest / SWEEPS)
+            .min(config.heartbeat / SWEEPS)
             .min(config.peer_timeout / 4)
             .max(Duration::from_millis(20));
         Self {

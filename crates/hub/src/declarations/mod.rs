@@ -87,6 +87,22 @@ pub struct Declared {
     built_in: Option<BuiltIn>,
 }
 
+/// An event, as what it is delivered to those who subscribe to its event type (MCP
+/// Events, "Event Occurrence").
+#[derive(Debug)]
+pub struct Occurrence {
+    /// What a [`Selector`](notification_event::Selector) chooses by.
+    pub data: JsonObject,
+    json: String,
+}
+
+impl Occurrence {
+    /// `{"eventId", "name", "timestamp", "data", "cursor"}`, on one line.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+}
+
 /// Where something is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -195,14 +211,35 @@ impl Declared {
         }
     }
 
-    /// What is delivered of an event that passes the filter; none if it is not of
-    /// this type all the same.
-    pub fn data(&self, frame: &Frame) -> Option<JsonObject> {
+    /// As what an event is delivered that passes the filter; none if it is not of
+    /// this type all the same. Made once for all who subscribe.
+    pub fn occurrence<'a>(&self, frame: &'a Frame) -> Option<&'a Occurrence> {
+        // Before what is kept, which is that of the one type that it is of.
+        if self.built_in.is_some_and(|built_in| !built_in.is(frame)) {
+            return None;
+        }
+        frame.occurrence(|| {
+            let data = self.data(frame)?;
+            let fields = json!({
+                "eventId": frame.head.id,
+                "name": self.declaration.name,
+                "timestamp": frame.head.timestamp,
+                "data": data,
+                "cursor": frame.cursor(),
+            });
+            Some(Occurrence {
+                data,
+                json: fields.to_string(),
+            })
+        })
+    }
+
+    fn data(&self, frame: &Frame) -> Option<JsonObject> {
         let Ok(Value::Object(mut event)) = serde_json::from_slice(frame.json()) else {
             return None;
         };
         match self.built_in {
-            Some(built_in) => built_in.is(frame).then(|| built_in.data(event)),
+            Some(built_in) => Some(built_in.data(event)),
             None => Some(match event.shift_remove("data") {
                 Some(Value::Object(data)) => data,
                 _ => JsonObject::new(),

@@ -24,6 +24,8 @@ use super::session::{Call, Session};
 use crate::Body;
 use crate::body::boxed;
 use crate::denied::DeniedSlot;
+use crate::endpoint::Answer;
+use crate::event_methods::{self, Answered, EventMethods};
 use crate::handler::{self, Handler, METHODS, SUPPORTED_VERSIONS};
 use crate::lane::SESSION;
 use crate::message::Message;
@@ -53,6 +55,7 @@ pub(crate) struct SessionCalls {
     plain: PlainCalls,
     running: TaskTracker,
     watches: Arc<Watches>,
+    events: EventMethods,
 }
 
 impl SessionCalls {
@@ -62,6 +65,7 @@ impl SessionCalls {
         plain: PlainCalls,
         running: TaskTracker,
         watches: Arc<Watches>,
+        events: EventMethods,
     ) -> Self {
         Self {
             sessions,
@@ -69,6 +73,7 @@ impl SessionCalls {
             plain,
             running,
             watches,
+            events,
         }
     }
 
@@ -94,6 +99,7 @@ impl SessionCalls {
         result["capabilities"]["logging"] = json!({});
         // And only it can tell what has changed.
         result["capabilities"]["resources"] = json!({ "subscribe": true, "listChanged": true });
+        event_methods::advertise(&mut result["capabilities"]);
         let agreed = ProtocolVersion::deserialize(&result["protocolVersion"]);
         peer.protocol_version = agreed.map_err(|e| internal(&e.to_string()))?;
         let bounds = caller.hub().log_bounds();
@@ -116,40 +122,56 @@ impl SessionCalls {
     }
 
     /// Answers a message of a session.
-    pub(crate) async fn answer(
-        &self,
-        parts: Parts,
-        message: Message,
-    ) -> Result<Response<Body>, Refusal> {
+    pub(crate) async fn answer(&self, parts: Parts, message: Message) -> Result<Answer, Refusal> {
         let session = self.session(&parts)?;
         let Some(id) = message.id.clone() else {
             session.notified(&message);
-            return Ok(accepted());
+            return Ok(accepted().into());
         };
+        if event_methods::METHODS.contains(&message.method.as_str()) {
+            let caller = Refusal::unless_known(&parts)?;
+            let answered = self.events.answer(&caller, &message).await;
+            return Ok(match answered.map_err(Refusal::error)? {
+                Answered::Result(answer) => result(&id, &answer).into(),
+                Answered::Stream(order) => Answer::Stream(Box::new(parts), order),
+            });
+        }
+        let answer = self.answer_call(session, parts, message, &id).await;
+        answer.map(Answer::from)
+    }
+
+    async fn answer_call(
+        &self,
+        session: Arc<Session>,
+        parts: Parts,
+        message: Message,
+        id: &Value,
+    ) -> Result<Response<Body>, Refusal> {
         match message.method.as_str() {
             "initialize" => Err(Refusal::invalid_request(
                 "this session has begun; leave Mcp-Session-Id away to begin another",
             )),
             "logging/setLevel" => {
                 session.set_level(level(&message.params)?);
-                Ok(result(&id, &json!({})))
+                Ok(result(id, &json!({})))
             }
             "resources/subscribe" => {
                 let uri = uri(&message)?;
                 let resource = Resource::to_watch(&Refusal::unless_known(&parts)?, uri);
                 session.subscribe(resource.map_err(Refusal::error)?, uri)?;
-                Ok(result(&id, &json!({})))
+                Ok(result(id, &json!({})))
             }
             "resources/unsubscribe" => {
                 let uri = uri(&message)?;
                 let resource = Resource::to_watch(&Refusal::unless_known(&parts)?, uri);
                 session.unsubscribe(resource.map_err(Refusal::error)?, uri);
-                Ok(result(&id, &json!({})))
+                Ok(result(id, &json!({})))
             }
-            "tools/call" => self.call(session, parts, message, &id).await,
+            "tools/call" => self.call(session, parts, message, id).await,
             method if METHODS.contains(&method) => self.plain.answer(parts, message).await,
             method => {
-                let known = [&METHODS[..], &SESSION_METHODS].concat();
+                let events = &event_methods::METHODS[..];
+                let known = [&METHODS[..], &SESSION_METHODS, events].concat();
                 Err(Refusal::unknown_method(method, &known))
             }
         }

@@ -34,7 +34,7 @@ pub(crate) struct Session {
     principal: Arc<str>,
     /// What was agreed on.
     pub(crate) peer: InitializeRequestParams,
-    pub(crate) wording: &'static LogMessages,
+    pub(crate) wording: Arc<LogMessages>,
     /// Where the log was when it began.
     began_at: Cursor,
     /// Its GET stream, if one is open.
@@ -119,8 +119,9 @@ impl Session {
         let start = self.control.left_at().unwrap_or(self.began_at);
         StreamOrder {
             transport: "mcp",
-            wording: self.wording,
+            wording: self.wording.clone(),
             start: Start::After(start),
+            filter: None,
             control: self.control.clone(),
         }
     }
@@ -222,6 +223,9 @@ impl Listener for Asides {
         let method = "notifications/resources/list_changed";
         self.say(&json!({ "jsonrpc": "2.0", "method": method }));
     }
+
+    /// Clients with a session are not told: they have no way to ask for it.
+    fn event_types_changed(&self) {}
 
     fn resource_updated(&self, uri: &str) {
         let method = "notifications/resources/updated";

@@ -1,3 +1,5 @@
+use std::sync::{Arc, LazyLock};
+
 use bytes::{BufMut, BytesMut};
 use notification_event::Status;
 use notification_hub::{Frame, Wording};
@@ -18,17 +20,18 @@ const FIRST_THAT_TAKES_EMPTY_DATA: &str = "2025-11-25";
 
 impl LogMessages {
     /// For a client that speaks `version`.
-    pub(crate) fn of(version: &str) -> &'static Self {
-        static NEW: LogMessages = LogMessages {
-            takes_empty_data: true,
-        };
-        static OLD: LogMessages = LogMessages {
-            takes_empty_data: false,
-        };
+    pub(crate) fn of(version: &str) -> Arc<Self> {
+        // One of each kind, so that what they say is put together once.
+        static NEW: LazyLock<Arc<LogMessages>> = LazyLock::new(|| LogMessages::new(true));
+        static OLD: LazyLock<Arc<LogMessages>> = LazyLock::new(|| LogMessages::new(false));
         match version >= FIRST_THAT_TAKES_EMPTY_DATA {
-            true => &NEW,
-            false => &OLD,
+            true => NEW.clone(),
+            false => OLD.clone(),
         }
+    }
+
+    fn new(takes_empty_data: bool) -> Arc<Self> {
+        Arc::new(Self { takes_empty_data })
     }
 
     /// Whether the client takes an event without data.
@@ -38,8 +41,9 @@ impl LogMessages {
 }
 
 impl Wording for LogMessages {
-    fn event(&self, frame: &Frame, line: &mut BytesMut) {
+    fn event(&self, frame: &Frame, line: &mut BytesMut) -> bool {
         message(Level::of(frame.kind()), frame.json(), line);
+        true
     }
 
     fn status(&self, status: &Status, json: &str) -> Option<String> {

@@ -9,7 +9,7 @@ use notification_access::Principal;
 use notification_event::Filter;
 use notification_hub::{Hub, HubConfig, PageRequest, Start, Subscribe, Subscription};
 use notification_log::MemoryLog;
-use notification_mcp::{Body, Mcp, McpConfig, SessionsConfig};
+use notification_mcp::{Body, ErrorCodes, EventsConfig, Mcp, McpConfig, SessionsConfig};
 use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
 
@@ -36,6 +36,10 @@ impl Server {
         let config = McpConfig {
             base_url: Some("http://127.0.0.1:8005".to_owned()),
             body_timeout: Duration::from_secs(30),
+            events: EventsConfig {
+                error_codes: ErrorCodes::Sep3415,
+                heartbeat: Duration::from_secs(15),
+            },
             sessions: SessionsConfig {
                 max: 10,
                 idle_timeout: Duration::from_secs(60),

@@ -94,7 +94,11 @@ async fn a_server_says_what_it_is() {
         json!({
             "tools": {}, "resources": {"subscribe": true, "listChanged": true},
             "prompts": {}, "completions": {},
-            "extensions": {"io.modelcontextprotocol/tasks": {}},
+            "extensions": {
+                "io.modelcontextprotocol/tasks": {},
+                "io.modelcontextprotocol/events": {"listChanged": true},
+            },
+            "events": {},
         })
     );
     let identity = &result["_meta"]["io.modelcontextprotocol/serverInfo"];

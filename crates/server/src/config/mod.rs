@@ -17,7 +17,7 @@ use serde::Deserialize;
 pub use self::jwt::Jwt;
 pub use self::layers::Flag;
 use self::layers::{DEFAULT, Layers};
-pub use self::value::{AuthMode, DataDir, Durability, LogFormat};
+pub use self::value::{AuthMode, DataDir, Durability, EventErrorCodes, LogFormat};
 
 /// Everything that can be set. `default.toml`, beside this file, says what each means.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -227,6 +227,12 @@ pub struct Mcp {
 #[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Events {
     pub allow_undeclared: bool,
+    #[serde(
+        rename = "heartbeat_seconds",
+        deserialize_with = "value::seconds::<1, 30, _>"
+    )]
+    pub heartbeat: Duration,
+    pub error_codes: EventErrorCodes,
     #[serde(deserialize_with = "value::declarations")]
     pub types: Vec<Declaration>,
 }

@@ -44,6 +44,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// By which numbers errors of MCP's extension for events go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum EventErrorCodes {
+    /// Those of its specification.
+    #[serde(rename = "sep-3415")]
+    Sep3415,
+    /// Those of the proposal before it.
+    #[serde(rename = "sketch")]
+    Sketch,
+}
+
 /// Who has to say who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -86,7 +86,12 @@ impl<'a> Client<'a> {
         if let Some(token) = token {
             params["_meta"] = json!({"progressToken": token});
         }
-        let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
+        self.open("tools/call", id, params)
+    }
+
+    /// A request whose answer is a stream.
+    pub(crate) fn open(&self, method: &str, id: u64, params: Value) -> EventStream {
+        let call = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         let body = call.to_string();
         let mut socket = TcpStream::connect(self.server.address()).unwrap();
         let mut head = format!(
