@@ -15,7 +15,8 @@ use crate::setup::Setup;
 const ROUNDS: u32 = 5;
 
 /// What it costs to say events in the words of MCP: the same messages to as many
-/// streams, plain ones on one server and those of sessions on another, in turns.
+/// streams, plain ones on one server, those of sessions on another and those of the
+/// extension for events on a third, in turns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mcp {
     pub(crate) streams: usize,
@@ -32,6 +33,7 @@ pub(crate) struct Mcp {
 enum Way {
     Plain,
     Session,
+    Events,
 }
 
 /// One server, and what its turns came to.
@@ -46,7 +48,7 @@ struct Turns {
 
 impl Mcp {
     pub(crate) fn measure(&self, setup: &Setup) -> anyhow::Result<Figures> {
-        let mut turns = [Way::Plain, Way::Session]
+        let mut turns = [Way::Plain, Way::Session, Way::Events]
             .into_iter()
             .map(|way| self.start(way, setup))
             .collect::<anyhow::Result<Vec<_>>>()?;
@@ -58,11 +60,16 @@ impl Mcp {
             }
         }
         let cost = |turns: &Turns| turns.used.server.as_secs_f64() * 1e6 / turns.deliveries as f64;
-        let (plain, session) = (cost(&turns[0]), cost(&turns[1]));
+        let [plain, session, events] = [0, 1, 2].map(|way| cost(&turns[way]));
         let mut figures = vec![
             figure("plain: server CPU s/million", plain),
             figure("sessions: server CPU s/million", session),
             figure("sessions ÷ plain: server CPU s/million", session / plain),
+            figure("events/stream: server CPU s/million", events),
+            figure(
+                "events/stream ÷ plain: server CPU s/million",
+                events / plain,
+            ),
         ];
         figures.extend(wrong(tally.into_iter().sum()));
         let mut used = Used::default();
@@ -89,6 +96,7 @@ impl Mcp {
                     ))
                 })
                 .collect::<anyhow::Result<_>>()?,
+            Way::Events => iter::repeat_n(events_stream(&head), self.streams).collect(),
         };
         Ok(Turns {
             server,
@@ -117,6 +125,25 @@ impl Mcp {
         turns.server.wait_until_nobody_is_there()?;
         Ok(delivered.tally)
     }
+}
+
+/// What opens a stream of the messages.
+fn events_stream(head: &str) -> String {
+    let version = "2026-07-28";
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "events/stream", "params": {
+        "name": "notification.sent",
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": version,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        },
+    }});
+    let body = body.to_string();
+    let length = body.len();
+    let content = format!("Content-Type: application/json\r\nContent-Length: {length}");
+    let mcp = format!("MCP-Protocol-Version: {version}\r\nMcp-Method: events/stream");
+    format!(
+        "POST /mcp HTTP/1.1\r\n{head}Accept: text/event-stream\r\n{content}\r\n{mcp}\r\n\r\n{body}"
+    )
 }
 
 /// The id of a new session.

@@ -286,6 +286,9 @@ impl Declaration {
                 "arguments": {
                     "description": "By which fields of data a subscription can choose, and how; a dot leads into an object",
                     "type": "object", "maxProperties": Self::MAX_ARGUMENTS,
+                    "propertyNames": {
+                        "pattern": r"^[^.]+(\.[^.]+)*$", "maxLength": MAX_FIELD,
+                    },
                     "additionalProperties": matches,
                 },
                 "delivery": {
@@ -498,7 +501,8 @@ fn arguments(value: Value) -> Result<BTreeMap<String, Match>, Invalid> {
     let mut refusals = Vec::new();
     let mut arguments = BTreeMap::new();
     for (field, how) in fields {
-        let is_path = field.len() <= MAX_FIELD && field.split('.').all(|name| !name.is_empty());
+        let is_path =
+            field.chars().count() <= MAX_FIELD && field.split('.').all(|name| !name.is_empty());
         if !is_path {
             let expected = "the name of a field of data, with dots between those of objects in it";
             refusals.push(Invalid::field(field, expected));
@@ -515,7 +519,7 @@ fn arguments(value: Value) -> Result<BTreeMap<String, Match>, Invalid> {
     Ok(arguments)
 }
 
-/// The longest name of a field, in bytes.
+/// The longest name of a field, in characters.
 const MAX_FIELD: usize = 128;
 
 fn delivery(value: Value) -> Result<Vec<Delivery>, Invalid> {
