@@ -174,19 +174,43 @@ impl Speech {
 }
 
 /// Events in the words of another protocol, each with the cursor that it has.
-pub(crate) fn worded(wording: &dyn Wording, frames: &[Arc<Frame>]) -> Bytes {
-    let size: usize = frames.iter().map(|frame| frame.chunk().len() + 128).sum();
+fn worded(wording: &dyn Wording, frames: &[Arc<Frame>]) -> Bytes {
+    let size: usize = frames.iter().map(|frame| wording.size(frame)).sum();
     let mut text = BytesMut::with_capacity(size);
+    say_events(wording, frames, &mut text);
+    text.freeze()
+}
+
+/// The same as one chunk of an HTTP/1.1 body (RFC 9112, section 7.1), made in
+/// one piece; empty if nothing is said, as an empty chunk would be the last.
+pub(crate) fn worded_chunk(wording: &dyn Wording, frames: &[Arc<Frame>]) -> Bytes {
+    /// Of the longest size, and the end of its line.
+    const ROOM: usize = 2 * size_of::<usize>() + 2;
+    let size: usize = frames.iter().map(|frame| wording.size(frame)).sum();
+    let mut chunk = BytesMut::with_capacity(ROOM + size + 2);
+    chunk.resize(ROOM, 0);
+    say_events(wording, frames, &mut chunk);
+    let length = chunk.len() - ROOM;
+    if length == 0 {
+        return Bytes::new();
+    }
+    let line = format!("{length:x}\r\n");
+    let start = ROOM - line.len();
+    chunk[start..ROOM].copy_from_slice(line.as_bytes());
+    chunk.extend_from_slice(b"\r\n");
+    chunk.freeze().slice(start..)
+}
+
+fn say_events(wording: &dyn Wording, frames: &[Arc<Frame>], text: &mut BytesMut) {
     for frame in frames {
         let before = text.len();
         if wording.has_ids() {
             text.extend_from_slice(frame.id_line());
         }
-        if !say_event(wording, frame, &mut text) {
+        if !say_event(wording, frame, text) {
             text.truncate(before);
         }
     }
-    text.freeze()
 }
 
 fn say_event(wording: &dyn Wording, frame: &Frame, text: &mut BytesMut) -> bool {

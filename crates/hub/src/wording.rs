@@ -14,6 +14,11 @@ pub trait Wording: Debug + Send + Sync {
     /// it, and then nothing was written.
     fn event(&self, frame: &Frame, line: &mut BytesMut) -> bool;
 
+    /// About how many bytes that takes.
+    fn size(&self, frame: &Frame) -> usize {
+        frame.chunk().len() + 128
+    }
+
     /// What is said of the stream itself, on one line; none if nothing is. `json`
     /// is how the plain stream says it.
     fn status(&self, status: &Status, json: &str) -> Option<String>;

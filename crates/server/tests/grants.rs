@@ -137,7 +137,7 @@ fn who_is_nobody_gets_nothing_through_any_door() {
 
 /// Every door that is not for everybody. That none is missing is checked against
 /// what the server says of itself.
-const DOORS: [&str; 30] = [
+const DOORS: [&str; 34] = [
     "GET /v1/stream",
     "GET /mcp",
     "POST /mcp",
@@ -159,6 +159,10 @@ const DOORS: [&str; 30] = [
     "GET /v1/connections",
     "DELETE /v1/connections/6f3ba4a1-6d2e-4c93-9a3f-0e6a4b1f2c3d",
     "GET /metrics",
+    "GET /v1/event-types",
+    "GET /v1/event-types/e",
+    "PUT /v1/event-types/e",
+    "DELETE /v1/event-types/e",
     "GET /v1/keys",
     "POST /v1/keys",
     "DELETE /v1/keys/k",
@@ -436,6 +440,14 @@ impl World {
                 (
                     "DELETE group",
                     ask("DELETE", "/v1/groups/g/clients/c", None),
+                ),
+                (
+                    "PUT event type",
+                    ask("PUT", "/v1/event-types/e", Some(&json!({}))),
+                ),
+                (
+                    "DELETE event type",
+                    not_found_is_fine(&secured.ask(by, "DELETE", "/v1/event-types/e", None)),
                 ),
                 ("GET keys", ask("GET", "/v1/keys", None)),
                 ("POST keys", {

@@ -204,8 +204,8 @@ fn the_fields_are_those_that_the_server_knows() {
         }
     }
     assert_eq!(
-        seen, 7,
-        "three kinds of events, a report, acknowledgements, keys, tickets"
+        seen, 8,
+        "three kinds of events, a report, acknowledgements, event types, keys, tickets"
     );
 }
 

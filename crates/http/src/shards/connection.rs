@@ -156,12 +156,7 @@ impl<'a> Ready<'a> {
     }
 
     fn in_words_of(&self, wording: &dyn Wording) -> Bytes {
-        let text = speech::worded(wording, self.batch.frames());
-        match text.is_empty() {
-            // An empty chunk would be the last.
-            true => Bytes::new(),
-            false => chunk(&text).into(),
-        }
+        speech::worded_chunk(wording, self.batch.frames())
     }
 }
 

@@ -170,6 +170,11 @@ impl Wording for Occurrences {
         true
     }
 
+    fn size(&self, frame: &Frame) -> usize {
+        let said = self.declared.occurrence(frame);
+        said.map_or(0, |it| self.prefix.len() + it.json().len() + 16)
+    }
+
     fn status(&self, status: &Status, _: &str) -> Option<String> {
         match status {
             Status::Gap { cursor, .. } => Some(self.active(*cursor, true)),
