@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response, Uri};
+use http_body_util::BodyExt;
 use notification_hub::StreamOrder;
+use serde_json::Value;
 use tower_service::Service;
 
 use crate::body::{Body, BoxError, boxed};
@@ -42,7 +44,12 @@ pub(crate) struct Calls {
 pub(crate) enum Answer {
     Response(Response<Body>),
     /// A stream of events, which is opened as the plain one is.
-    Stream(Box<Parts>, Box<StreamOrder>),
+    Stream {
+        /// The request's.
+        id: Value,
+        parts: Box<Parts>,
+        order: Box<StreamOrder>,
+    },
 }
 
 impl From<Response<Body>> for Answer {
@@ -101,12 +108,20 @@ where
                 Box::pin(async move {
                     match answer.await {
                         Ok(Answer::Response(response)) => Ok(response),
-                        Ok(Answer::Stream(mut parts, order)) => {
+                        Ok(Answer::Stream {
+                            id,
+                            mut parts,
+                            order,
+                        }) => {
                             parts.method = Method::GET;
                             parts.uri = Uri::from_static("/mcp");
                             parts.extensions.insert(*order);
                             let request = Request::from_parts(*parts, B::default());
-                            Ok(plain_stream.call(request).await?.map(boxed))
+                            let response = plain_stream.call(request).await?.map(boxed);
+                            match response.status().is_success() {
+                                true => Ok(response),
+                                false => Ok(refused(in_words(response).await.with_id(id))),
+                            }
                         }
                         Err(refusal) => Ok(refused(refusal)),
                     }
@@ -164,6 +179,21 @@ where
         Lane::Modern => calls.modern.answer(parts, message).await,
     };
     answer.map_err(|refusal| refusal.with_id(id))
+}
+
+/// Why a stream was not opened, of which the plain stream's service has told in
+/// its own way (RFC 9457).
+async fn in_words(problem: Response<Body>) -> Refusal {
+    let status = problem.status();
+    let body = problem.into_body().collect().await;
+    let problem: Option<Value> = body
+        .ok()
+        .and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
+    let detail = problem.and_then(|problem| Some(problem["detail"].as_str()?.to_owned()));
+    Refusal::http(
+        status,
+        detail.unwrap_or_else(|| "the stream was refused".to_owned()),
+    )
 }
 
 fn refused(refusal: Refusal) -> Response<Body> {

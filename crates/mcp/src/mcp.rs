@@ -124,7 +124,10 @@ impl Mcp {
     /// Tells clients that subscribe to resources what has changed, until the hub
     /// closes.
     pub async fn tell_of_changes(&self, hub: &Hub) {
-        tokio::join!(self.watches.tell(hub), self.events.look_after(hub));
+        tokio::select! {
+            () = self.watches.tell(hub) => {}
+            () = self.events.look_after(hub) => {}
+        }
     }
 
     /// Stops: long-running tools publish that they were cancelled, and end.

@@ -123,7 +123,11 @@ impl ModernCalls {
                 let response = stream::one_message(id, &result, accepted);
                 Ok(response.into())
             }
-            Answered::Stream(order) => Ok(Answer::Stream(Box::new(parts), order)),
+            Answered::Stream(order) => Ok(Answer::Stream {
+                id: id.clone(),
+                parts: Box::new(parts),
+                order,
+            }),
         }
     }
 }

@@ -51,7 +51,7 @@ pub(crate) enum Resource {
 
 impl Resource {
     /// Reads a URI; none if nothing can be there.
-    fn parse(uri: &str) -> Option<Self> {
+    pub(crate) fn parse(uri: &str) -> Option<Self> {
         match uri {
             #[cfg(feature = "conformance-fixtures")]
             crate::fixtures::WATCHED => return Some(Self::Tasks),

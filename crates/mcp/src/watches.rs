@@ -110,30 +110,26 @@ impl Watches {
         let mut connections = hub.connections_changed();
         let mut event_types = hub.event_types_changed();
         loop {
-            if event_types.has_changed().unwrap_or_default() {
-                event_types.mark_unchanged();
-                self.tell_of(&Watched::EventTypes, Caller::is_vouched_for);
-            }
-            let (events, streams) = tokio::select! {
+            tokio::select! {
                 more = news.follow.changed() => match more {
-                    true => (true, connections.has_changed().unwrap_or_default()),
+                    true => {}
                     false => return,
                 },
-                _ = connections.changed() => (true, true),
-                _ = event_types.changed() => {
-                    event_types.mark_changed();
-                    (false, false)
-                }
-            };
-            connections.mark_unchanged();
-            if events {
-                self.tell_of_events(&mut news);
+                _ = connections.changed() => connections.mark_changed(),
+                _ = event_types.changed() => event_types.mark_changed(),
             }
-            if streams {
+            self.tell_of_events(&mut news);
+            // Marked before it is told of, so that what changes meanwhile is told later.
+            if connections.has_changed().unwrap_or_default() {
+                connections.mark_unchanged();
                 self.tell_of(
                     &Watched::Resource(Resource::Connections),
                     Caller::is_vouched_for,
                 );
+            }
+            if event_types.has_changed().unwrap_or_default() {
+                event_types.mark_unchanged();
+                self.tell_of(&Watched::EventTypes, Caller::is_vouched_for);
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -562,6 +562,21 @@ fn only_what_may_be_read_is_delivered() {
     let polled = with(&reader, "events/poll", since).ask(server).message();
     assert_eq!(ids(&polled["result"]).len(), 1);
 
+    // What is refused of a stream is refused in the words of this protocol.
+    let limited = Secured::start("[limits.principal]\nstreams = 1\n");
+    let one = limited.allowed("one", &["subscribe:**"]);
+    let sent = json!({"name": "notification.sent"});
+    let first = with(&one, "events/stream", sent.clone()).send(&limited.server);
+    let mut first = EventStream::answered_on(first);
+    said(&mut first, "active");
+    let second = with(&one, "events/stream", sent).ask(&limited.server);
+    assert_eq!(second.status, 429, "{second:?}");
+    let refused = second.json();
+    assert_eq!(
+        (&refused["id"], &refused["error"]["code"]),
+        (&json!(7), &json!(-32025))
+    );
+
     let revoked = secured.ask(&Secured::admin(), "DELETE", &format!("/v1/keys/{id}"), None);
     assert_eq!(revoked.status, 204);
     let error = said(&mut live, "terminated")["error"].clone();

@@ -133,7 +133,11 @@ impl SessionCalls {
             let answered = self.events.answer(&caller, &message).await;
             return Ok(match answered.map_err(Refusal::error)? {
                 Answered::Result(answer) => result(&id, &answer).into(),
-                Answered::Stream(order) => Answer::Stream(Box::new(parts), order),
+                Answered::Stream(order) => Answer::Stream {
+                    id,
+                    parts: Box::new(parts),
+                    order,
+                },
             });
         }
         let answer = self.answer_call(session, parts, message, &id).await;
@@ -163,8 +167,10 @@ impl SessionCalls {
             }
             "resources/unsubscribe" => {
                 let uri = uri(&message)?;
-                let resource = Resource::to_watch(&Refusal::unless_known(&parts)?, uri);
-                session.unsubscribe(resource.map_err(Refusal::error)?, uri);
+                // Also of what may not be read any more; of what never was there, nothing.
+                if let Some(resource) = Resource::parse(uri) {
+                    session.unsubscribe(resource, uri);
+                }
                 Ok(result(id, &json!({})))
             }
             "tools/call" => self.call(session, parts, message, id).await,
