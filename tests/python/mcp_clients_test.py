@@ -7,6 +7,7 @@ import unittest
 import fastmcp
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from cutter import Cutter
 from server import BINARY, NotificationServer
 
 DEADLINE_SECONDS = 30
@@ -114,6 +115,20 @@ class McpClientsTest(unittest.IsolatedAsyncioTestCase):
                 while TOPIC not in updated:
                     await asyncio.sleep(0.02)
 
+    async def test_a_session_comes_back_and_misses_and_repeats_nothing(self):
+        async with Cutter(self.server.origin) as cutter:
+            client = Client(f"{cutter.origin}/mcp", mode="legacy", logging_callback=self.hear)
+            async with client:
+                for number in range(8):
+                    if number == 3:  # once, as this client gives up at the second broken stream
+                        cutter.cut()
+                    self.server.publish(f"m{number}")
+                    await asyncio.sleep(0.02)
+                await self.wait_for("m7")
+                self.assertEqual(
+                    [said.data["message"] for said in self.heard], [f"m{n}" for n in range(8)]
+                )
+
     async def test_a_process_is_started_that_speaks_both(self):
         bridge = StdioServerParameters(command=BINARY, args=["stdio", "--url", self.url])
         async with Client(stdio_client(bridge)) as client:
@@ -131,14 +146,54 @@ class McpClientsTest(unittest.IsolatedAsyncioTestCase):
             await self.use_tools(client)
             await self.wait_for("from a tool")
 
-    async def test_fastmcp_lists_and_calls(self):
-        async with fastmcp.Client(self.url) as client:
-            names = {tool.name for tool in await client.list_tools()}
-            self.assertIn("send_notification", names)
-            sent = await client.call_tool("send_notification", {"message": "from fastmcp"})
-            self.assertIn("notification_id", sent.structured_content)
-            with self.assertRaises(fastmcp.exceptions.ToolError):
-                await client.call_tool("send_notification", {})
+    async def test_fastmcp_calls_and_hears(self):
+        for mode in ("auto", "legacy"):
+            updated, steps = [], []
+
+            async def message(said):
+                if getattr(said, "method", None) == "notifications/resources/updated":
+                    updated.append(str(said.params.uri))
+
+            async def progress(done, total, message):
+                steps.append((done, total))
+
+            client = fastmcp.Client(
+                self.url,
+                mode=mode,
+                log_handler=self.hear,
+                message_handler=message,
+                progress_handler=progress,
+            )
+            self.heard.clear()
+            async with client:
+                names = {tool.name for tool in await client.list_tools()}
+                self.assertEqual(names, {name for name, _ in CALLS} | {"simulate_progress"})
+                for name, arguments in CALLS:
+                    # An event id can be used once.
+                    arguments = {
+                        key: f"{value}-{mode}" if key == "event_id" else value
+                        for key, value in arguments.items()
+                    }
+                    if name == "acknowledge":
+                        arguments["event_ids"] = [f"tried-{mode}"]
+                    called = await client.call_tool(name, arguments)
+                    self.assertTrue(called.structured_content)
+                watched = await client.call_tool("simulate_progress", WATCHED)
+                self.assertEqual(watched.structured_content["status"], "completed")
+                self.assertEqual(len(steps), 4)
+                self.assertEqual(steps, sorted(steps))
+                with self.assertRaises(fastmcp.exceptions.ToolError):
+                    await client.call_tool("send_notification", {})
+                self.assertIn(TOPIC, {str(one.uri) for one in await client.list_resources()})
+                read = await client.read_resource(TOPIC)
+                self.assertIn("from a tool", read[0].text)
+                if mode == "legacy":  # where it listens without being asked to
+                    await client.session.subscribe_resource(TOPIC)
+                    self.server.publish("to everybody")
+                    await self.wait_for("to everybody")
+                    async with asyncio.timeout(DEADLINE_SECONDS):
+                        while TOPIC not in updated:
+                            await asyncio.sleep(0.02)
 
 
 if __name__ == "__main__":

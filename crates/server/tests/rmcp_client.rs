@@ -1,5 +1,5 @@
 //! The official MCP client of Rust, as which it speaks the newest revision and
-//! those that begin with `initialize`: over a process that it starts.
+//! those that begin with `initialize`: over a process that it starts, and over HTTP.
 #![expect(deprecated, reason = "older revisions have what the newest has not")]
 
 mod common;
@@ -17,8 +17,12 @@ use rmcp::model::{
 use rmcp::service::{
     ClientLifecycleMode, ClientServiceExt, NotificationContext, RunningService, SubscriptionEnd,
 };
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::common::client_side_sse::ExponentialBackoff;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::{ClientHandler, RoleClient};
 use serde_json::{Value, json};
+use tokio::net::{TcpStream, UnixListener};
 use tokio::process::{Child, Command};
 
 const TOPIC: &str = "notification://topics/default";
@@ -101,6 +105,53 @@ impl ClientHandler for Heard {
     }
 }
 
+/// Passes connections on, and cuts all of them when it is told to.
+struct Cutter {
+    directory: tempfile::TempDir,
+    open: Arc<Mutex<tokio::task::JoinSet<()>>>,
+}
+
+impl Cutter {
+    /// Before this server. The client speaks HTTP over the socket of a file.
+    fn start(server: &ServerProcess) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+        let open = Arc::new(Mutex::new(tokio::task::JoinSet::new()));
+        let (passing, address) = (open.clone(), server.address());
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let pass = async move {
+                    if let Ok(mut far) = TcpStream::connect(address).await {
+                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    }
+                };
+                passing.lock().unwrap().spawn(pass);
+            }
+        });
+        Self { directory, open }
+    }
+
+    fn cut(&self) {
+        self.open.lock().unwrap().abort_all();
+    }
+
+    async fn connect(&self, server: &ServerProcess) -> (RunningService<RoleClient, Heard>, Heard) {
+        let path = self.directory.path().join("socket");
+        let mut config = StreamableHttpClientTransportConfig::with_uri(server.url("/mcp"));
+        let mut patience = ExponentialBackoff::default();
+        patience.base_duration = std::time::Duration::from_millis(50);
+        config.retry_config = Arc::new(patience);
+        let transport = StreamableHttpClientTransport::from_unix_socket_with_config(
+            path.to_str().unwrap(),
+            config,
+        );
+        let heard = Heard::default();
+        let client = heard.clone();
+        let client = client.serve_with_lifecycle(transport, ClientLifecycleMode::Initialize);
+        (client.await.unwrap(), heard)
+    }
+}
+
 async fn connect(
     server: &ServerProcess,
     lifecycle: ClientLifecycleMode,
@@ -170,6 +221,29 @@ async fn in_a_session_it_calls_and_hears() {
     client.cancel().await.unwrap();
     let ended = tokio::time::timeout(DEADLINE, child.wait()).await;
     assert!(ended.unwrap().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http_it_comes_back_and_misses_and_repeats_nothing() {
+    let server = server(&[]);
+    let cutter = Cutter::start(&server);
+    let (client, heard) = cutter.connect(&server).await;
+    use_everything(&client).await;
+    for number in 0..12 {
+        if number % 4 == 3 {
+            cutter.cut();
+        }
+        publish(&server, &format!("m{number}"));
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    heard
+        .wait_for("the last one", |said| said["message"] == "m11")
+        .await;
+    let all: Vec<_> = heard.0.lock().unwrap().clone();
+    let messages = all.iter().filter_map(|said| said["message"].as_str());
+    let messages: Vec<_> = messages.filter(|text| text.starts_with('m')).collect();
+    let expected: Vec<_> = (0..12).map(|number| format!("m{number}")).collect();
+    assert_eq!(messages, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
