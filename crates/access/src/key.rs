@@ -293,6 +293,10 @@ struct Entry {
 }
 
 impl Keys {
+    pub(crate) fn secret(&self) -> &ServerSecret {
+        &self.secret
+    }
+
     pub(crate) fn new(secret: ServerSecret) -> Self {
         Self {
             secret,

@@ -36,6 +36,20 @@ pub enum Credential {
     Token(u64),
     /// A session of a browser, begun with another credential.
     Session(Arc<str>, Box<Credential>),
+    /// A token that vouched for it when it began what goes on without it.
+    Earlier,
+}
+
+impl Credential {
+    /// What vouches for what goes on after its request: a key, as long as it is
+    /// good, whatever session it was used in. Of a token, that it was good.
+    pub fn lasting(&self) -> Self {
+        match self {
+            Self::Session(_, of) => of.lasting(),
+            Self::Token(_) => Self::Earlier,
+            Self::Local | Self::Key(_) | Self::Earlier => self.clone(),
+        }
+    }
 }
 
 impl Principal {

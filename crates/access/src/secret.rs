@@ -1,8 +1,11 @@
 use std::fmt;
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -27,6 +30,7 @@ pub(crate) fn random(len: usize) -> String {
 
 /// What the server knows and nobody else, under which it remembers secrets. A
 /// copy of its log without it is no help in finding a secret out.
+#[derive(Clone)]
 pub struct ServerSecret(hmac::Key);
 
 /// What is remembered of a secret.
@@ -49,6 +53,36 @@ impl ServerSecret {
             .fill(&mut bytes)
             .expect("the system has random numbers");
         bytes
+    }
+
+    /// A secret of 256 bits for this purpose alone: always the same.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        self.digest(purpose).bytes()
+    }
+
+    /// Bytes as they can be stored where others may read: encrypted (AES-256-GCM)
+    /// and bound to what they are stored for.
+    pub fn seal(&self, what_for: &str, bytes: &[u8]) -> String {
+        let mut sealed = bytes.to_vec();
+        let aad = Aad::from(what_for.as_bytes());
+        let nonce = self.sealing().seal_in_place_append_tag(aad, &mut sealed);
+        let nonce = nonce.expect("it is short");
+        BASE64.encode([&nonce.as_ref()[..], &sealed].concat())
+    }
+
+    /// What was [sealed](Self::seal); none if it was not by this server and for this.
+    pub fn unseal(&self, what_for: &str, sealed: &str) -> Option<Vec<u8>> {
+        let mut sealed = BASE64.decode(sealed).ok()?;
+        let (nonce, sealed) = sealed.split_at_mut_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let aad = Aad::from(what_for.as_bytes());
+        let bytes = self.sealing().open_in_place(nonce, aad, sealed).ok()?;
+        Some(bytes.to_vec())
+    }
+
+    fn sealing(&self) -> RandomizedNonceKey {
+        let key = self.derive("seal");
+        RandomizedNonceKey::new(&AES_256_GCM, &key).expect("256 bits")
     }
 
     pub(crate) fn digest(&self, text: &str) -> Digest {
@@ -110,6 +144,20 @@ mod tests {
         for wrong in ["", "zz", &"é".repeat(32), &"+1".repeat(32)] {
             let read = Digest::from_hex(wrong);
             assert!(read.is_none_or(|read| !read.is(&digest)), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_is_opened_by_the_same_server_for_the_same_thing() {
+        let secret = ServerSecret::new(&ServerSecret::generate());
+        let sealed = secret.seal("a", b"whsec");
+        assert!(!sealed.contains("whsec") && sealed != secret.seal("a", b"whsec"));
+        assert_eq!(secret.unseal("a", &sealed).unwrap(), b"whsec");
+        let other = ServerSecret::new(&ServerSecret::generate());
+        assert!(secret.unseal("b", &sealed).is_none());
+        assert!(other.unseal("a", &sealed).is_none());
+        for wrong in ["", "AAAA", "?", &sealed[..sealed.len() - 4]] {
+            assert!(secret.unseal("a", wrong).is_none(), "{wrong}");
         }
     }
 

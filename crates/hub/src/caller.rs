@@ -125,6 +125,11 @@ impl Caller {
         }
     }
 
+    /// Takes note of what was done in its name, which may be done often.
+    pub fn note_often(&self, deed: &'static str, what: &[(&'static str, &str)]) {
+        self.hub.audit().noted(deed, self.by(), what);
+    }
+
     /// Passes on what was asked of the grants, if whoever asks is still vouched
     /// for: between the head of a request and the end of its body a key may have
     /// been revoked. Says so if it was denied.
@@ -137,7 +142,8 @@ impl Caller {
         })?)
     }
 
-    pub(crate) fn vouch(&self) -> Result<(), Refused> {
+    /// That its credential is still good. Says so in the audit if it is not.
+    pub fn vouch(&self) -> Result<(), Refused> {
         let vouched = self.access().vouch(&self.principal, now());
         Ok(vouched.inspect_err(|lapsed| {
             let reason = RefusalReason::Unauthenticated;
@@ -146,12 +152,13 @@ impl Caller {
         })?)
     }
 
-    pub(crate) fn need(&self, grant: Grant) -> Result<(), Refused> {
+    /// That it has this grant. Says so in the audit if it has not.
+    pub fn need(&self, grant: Grant) -> Result<(), Refused> {
         self.ask(self.principal.grants.need(grant))
     }
 
     /// Takes note of what was done in its name.
-    pub(crate) fn note_deed(&self, deed: &'static str, what: &[(&'static str, &str)]) {
+    pub fn note_deed(&self, deed: &'static str, what: &[(&'static str, &str)]) {
         self.hub.audit().done(deed, self.by(), what);
     }
 
@@ -220,7 +227,10 @@ impl Caller {
     pub async fn subscribe(&self, wanted: Subscribe) -> Result<Subscription, SubscribeError> {
         let client = self.ask(self.principal.as_client(wanted.client))?;
         let narrowed = self.ask(self.principal.grants.narrow(wanted.filter))?;
-        let slot = self.admit_stream()?;
+        let slot = match wanted.is_unattended {
+            true => None,
+            false => Some(Arc::new(self.admit_stream()?)),
+        };
         self.sync_groups(client.as_ref()).await?;
         let wanted = Subscribe {
             filter: narrowed.filter,
@@ -230,7 +240,7 @@ impl Caller {
         let of = crate::connections::Admission {
             principal: self.principal.clone(),
             is_narrowed: narrowed.is_less,
-            slot: Some(Arc::new(slot)),
+            slot,
         };
         self.hub.subscribe_as(wanted, of).await
     }

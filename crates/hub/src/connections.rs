@@ -31,6 +31,8 @@ pub(crate) struct Connections {
 struct Open {
     by_id: HashMap<Uuid, Arc<Connection>>,
     by_client: HashMap<ClientId, Vec<Arc<Connection>>>,
+    /// How many of them are read by the server itself.
+    unattended: usize,
 }
 
 /// What is known of one open stream while its reader is busy, or does not read.
@@ -102,6 +104,9 @@ pub(crate) struct Belonging {
     pub(crate) transport: Transport,
     pub(crate) admission: Admission,
     pub(crate) control: Option<Arc<StreamControl>>,
+    /// The server itself reads it, for somebody who need not be here. It is no
+    /// connection, and nobody is present because of it.
+    pub(crate) is_unattended: bool,
 }
 
 /// How a stream reaches its reader.
@@ -258,6 +263,10 @@ impl Connections {
         });
         let mut open = self.open();
         open.by_id.insert(connection.id, connection.clone());
+        if connection.of.is_unattended {
+            open.unattended += 1;
+            return connection.clone();
+        }
         if let Some(client) = &connection.of.client {
             let of_client = open.by_client.entry(client.clone()).or_default();
             of_client.push(connection.clone());
@@ -271,6 +280,10 @@ impl Connections {
     pub(crate) fn remove(&self, connection: &Connection) {
         let mut open = self.open();
         open.by_id.remove(&connection.id);
+        if connection.of.is_unattended {
+            open.unattended -= 1;
+            return;
+        }
         if let Some(client) = &connection.of.client
             && let Some(of_client) = open.by_client.get_mut(client)
         {
@@ -292,12 +305,15 @@ impl Connections {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.open().by_id.len()
+        let open = self.open();
+        open.by_id.len() - open.unattended
     }
 
     /// Every stream, the oldest first.
     pub(crate) fn list(&self, head: Position) -> Vec<ConnectionStatus> {
-        let open: Vec<_> = self.open().by_id.values().cloned().collect();
+        let open = self.open();
+        let attended = open.by_id.values().filter(|c| !c.of.is_unattended);
+        let open: Vec<_> = attended.cloned().collect();
         let mut list: Vec<_> = open.iter().map(|c| c.status(head)).collect();
         list.sort_by_key(|status| (status.since, status.id));
         list
@@ -497,6 +513,7 @@ impl Connection {
             transport,
             admission,
             control: _,
+            is_unattended: _,
         } = self.of.clone();
         ConnectionStatus {
             id: self.id,

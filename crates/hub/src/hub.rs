@@ -8,7 +8,7 @@ use notification_event::{
     ClientId, Cursor, Draft, EventId, Filter, GroupName, Position, Report, TaskId, TaskState,
     Timestamp, Topic,
 };
-use notification_log::{AckMode, Bounds, Change, Commit, EventLog, LogError, Retention};
+use notification_log::{AckMode, Bounds, Change, Commit, EventLog, LogError, Record, Retention};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -131,6 +131,9 @@ pub struct Subscribe {
     pub transport: Transport,
     /// Who else has a say in it.
     pub control: Option<Arc<StreamControl>>,
+    /// Whether the server itself reads it, for somebody who need not be here: it is
+    /// no connection, and nobody is present because of it.
+    pub is_unattended: bool,
 }
 
 /// Why a stream was not opened.
@@ -257,6 +260,26 @@ impl Hub {
         Ok(published.pop().expect("one answer for one event"))
     }
 
+    /// What is stored beside the events of a kind that means nothing to the hub.
+    pub async fn records(&self, kind: &str) -> Result<Vec<Record>, LogError> {
+        let mut records = self.shared.log.records().await?.others;
+        records.retain(|record| record.kind == kind);
+        Ok(records)
+    }
+
+    /// Stores records and removes others, by kind and id: all of it or nothing.
+    pub async fn store(
+        &self,
+        save: Vec<Record>,
+        remove: Vec<(String, String)>,
+    ) -> Result<(), PublishError> {
+        let remove = remove.into_iter();
+        let remove = remove.map(|(kind, id)| Change::RemoveRecord { kind, id });
+        let save = save.into_iter().map(Change::SaveRecord);
+        let changes = save.chain(remove).collect();
+        self.shared.publish(Vec::new(), changes).await.map(drop)
+    }
+
     /// The hub, as far as `principal`, who asks from `address`, may use it.
     pub fn caller(&self, principal: Arc<Principal>, address: Option<IpAddr>) -> Caller {
         Caller::new(self.clone(), principal, address)
@@ -310,17 +333,23 @@ impl Hub {
             snapshot,
             transport,
             control,
+            is_unattended,
         } = subscribe;
         let filter = filter.normalized();
         let shared = &self.shared;
         let of = Belonging {
             client,
             durable,
-            max_rate: Rate::lower(max_rate, shared.config.max_rate),
+            // That of streams is for who reads them.
+            max_rate: match is_unattended {
+                true => max_rate,
+                false => Rate::lower(max_rate, shared.config.max_rate),
+            },
             since: now(),
             transport,
             admission,
             control,
+            is_unattended,
         };
         if durable.is_some() && of.client.is_none() {
             return Err(SubscribeError::Nameless);
@@ -359,7 +388,9 @@ impl Hub {
         if let Some(control) = &of.control {
             control.attach(&connection);
         }
-        if let Some(client) = &of.client {
+        if let Some(client) = &of.client
+            && !of.is_unattended
+        {
             shared.presence.connected(client);
         }
         let attached = durable.map(|(client, ack)| {

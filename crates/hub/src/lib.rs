@@ -67,7 +67,7 @@ pub use follow::{Follow, Followed};
 pub use frame::Frame;
 pub use hub::{GroupError, Hub, HubConfig, Published, Subscribe, SubscribeError, TaskFilter};
 pub use metrics::Metrics;
-pub use notification_log::{AckMode, Receipt};
+pub use notification_log::{AckMode, LogError, Receipt, Record};
 pub use own_tasks::OwnTask;
 pub use page::{Beginning, EventPage, NewestEvents, PageRequest};
 pub use publisher::PublishError;

@@ -702,7 +702,9 @@ impl Drop for Subscription {
             {
                 self.hub.fan_out.went_away(filter, client.clone());
             }
-            self.hub.presence.disconnected(client, Instant::now());
+            if !self.connection.of.is_unattended {
+                self.hub.presence.disconnected(client, Instant::now());
+            }
         }
     }
 }

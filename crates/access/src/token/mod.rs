@@ -185,7 +185,7 @@ impl State {
         match credential {
             Credential::Token(number) => self.numbers.contains(number),
             Credential::Session(_, begun_with) => self.vouches(begun_with),
-            Credential::Local | Credential::Key(_) => false,
+            Credential::Local | Credential::Key(_) | Credential::Earlier => false,
         }
     }
 
