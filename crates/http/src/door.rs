@@ -39,6 +39,11 @@ impl Door {
         self.on(MethodFilter::PUT, "put", handler, is)
     }
 
+    /// Serves `PATCH`.
+    pub(crate) fn patch<T: 'static>(self, handler: impl Handler<T, Http>, is: Operation) -> Self {
+        self.on(MethodFilter::PATCH, "patch", handler, is)
+    }
+
     /// Serves `DELETE`.
     pub(crate) fn delete<T: 'static>(self, handler: impl Handler<T, Http>, is: Operation) -> Self {
         self.on(MethodFilter::DELETE, "delete", handler, is)

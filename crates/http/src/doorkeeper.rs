@@ -44,6 +44,7 @@ mod tests {
     use notification_access::{LimitsConfig, Quotas};
     use notification_hub::{Hub, HubConfig};
     use notification_log::MemoryLog;
+    use notification_webhook::{Webhooks, WebhooksConfig};
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -71,6 +72,7 @@ mod tests {
             },
             capacity: Capacity::of_files(None),
             tls: None,
+            webhooks: Webhooks::new(hub.clone(), WebhooksConfig::default()),
         };
         let settings = Settings {
             trusted_proxies: TrustedProxies {

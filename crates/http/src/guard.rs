@@ -91,6 +91,7 @@ impl GuardConfig {
                 Method::HEAD,
                 Method::POST,
                 Method::PUT,
+                Method::PATCH,
                 Method::DELETE,
             ])
             .allow_headers(

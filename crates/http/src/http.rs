@@ -3,6 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use notification_event::Timestamp;
 use notification_hub::Hub;
+use notification_webhook::Webhooks;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Capacity, GuardConfig, StreamConfig, Tls, TrustedProxies};
@@ -25,6 +26,8 @@ pub struct HttpConfig {
     pub capacity: Capacity,
     /// What connections are encrypted with; none if they are not.
     pub tls: Option<Tls>,
+    /// Those who are posted events.
+    pub webhooks: Webhooks,
 }
 
 /// What may change while the server runs.

@@ -75,6 +75,8 @@ mod stream;
 mod tasks;
 mod tickets;
 mod tls;
+mod webhook_deliveries;
+mod webhooks;
 mod welcome;
 mod wire;
 

@@ -16,6 +16,7 @@ const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8
 pub(crate) async fn metrics(State(http): State<Http>, caller: Caller) -> Result<Response, Problem> {
     let mut registry = Registry::default();
     caller.metrics()?.register(&mut registry);
+    http.config.webhooks.metrics().register(&mut registry);
     http.config.capacity.register(&mut registry);
     if let Some(tls) = &http.config.tls {
         tls.register(&mut registry);

@@ -11,7 +11,10 @@ use crate::door::Door;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::router::doors;
-use crate::{clients, connections, event_types, keys, publish, session, stream, tasks};
+use crate::{
+    clients, connections, event_types, keys, publish, session, stream, tasks, webhook_deliveries,
+    webhooks,
+};
 
 /// `GET /openapi.json`: all the doors, as OpenAPI 3.1 describes them.
 pub(crate) async fn openapi() -> Response {
@@ -53,6 +56,9 @@ fn components() -> Value {
         ("Client", clients::Client::schema()),
         ("Task", tasks::schema()),
         ("EventTypeDeclared", event_types::schema()),
+        ("Webhook", webhooks::schema()),
+        ("WebhookAttempt", webhook_deliveries::attempt_schema()),
+        ("DeadLetter", webhook_deliveries::dead_letter_schema()),
         ("Key", keys::schema()),
         ("Principal", session::schema()),
         ("StreamItem", stream::item_schema()),

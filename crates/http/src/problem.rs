@@ -7,6 +7,7 @@ use notification_hub::{
     AcknowledgeError, DurableError, GroupError, KeyError, PublishError, ReadError, SubscribeError,
 };
 use notification_log::LogError;
+use notification_webhook::{VerifyError, WebhookError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -232,6 +233,29 @@ impl From<SubscribeError> for Problem {
             SubscribeError::Refused(refused) => return refused.into(),
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<WebhookError> for Problem {
+    fn from(error: WebhookError) -> Self {
+        let detail = error.to_string();
+        match error {
+            WebhookError::Refused(refused) => refused.into(),
+            WebhookError::Invalid(invalid) => Self::unprocessable(invalid),
+            WebhookError::Log(error) => error.into(),
+            WebhookError::Publish(error) => error.into(),
+            WebhookError::Unknown(_) => Self::not_found(detail),
+            WebhookError::NotActive(_) => Self::new(StatusCode::CONFLICT, detail),
+            WebhookError::TooMany { .. } => Self::new(StatusCode::TOO_MANY_REQUESTS, detail),
+            WebhookError::Unverified(VerifyError::Failed { reason }) => {
+                let expected = format!("an endpoint that repeats the challenge ({reason})");
+                Self::unprocessable(Invalid::field("url", expected))
+            }
+            WebhookError::Unverified(VerifyError::TooMany { retry_after }) => Self {
+                retry_after: Some(seconds(retry_after) as u32),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+            },
+        }
     }
 }
 

@@ -18,7 +18,8 @@ use crate::identity::{address, identify};
 use crate::problem::Problem;
 use crate::{
     clients, connections, events, groups, headers, health, keys, metrics, openapi, publish,
-    receipts, resource_metadata, session, stream, tasks, tickets, welcome,
+    receipts, resource_metadata, session, stream, tasks, tickets, webhook_deliveries, webhooks,
+    welcome,
 };
 
 /// What is served on `/mcp`, and how a request for it is refused before it gets there.
@@ -118,6 +119,30 @@ pub(crate) fn doors() -> Vec<Door> {
             .get(event_types::one, event_types::describe_one())
             .put(event_types::declare, event_types::describe_declare())
             .delete(event_types::remove, event_types::describe_remove()),
+        Door::at("/v1/webhooks")
+            .get(webhooks::list, webhooks::describe_list())
+            .post(webhooks::create, webhooks::describe_create()),
+        Door::at("/v1/webhooks/public-key")
+            .get(webhooks::public_key, webhooks::describe_public_key()),
+        Door::at("/v1/webhooks/{webhook_id}")
+            .get(webhooks::one, webhooks::describe_one())
+            .patch(webhooks::change, webhooks::describe_change())
+            .delete(webhooks::delete, webhooks::describe_delete()),
+        Door::at("/v1/webhooks/{webhook_id}/rotate-secret")
+            .post(webhooks::rotate, webhooks::describe_rotate()),
+        Door::at("/v1/webhooks/{webhook_id}/test").post(webhooks::test, webhooks::describe_test()),
+        Door::at("/v1/webhooks/{webhook_id}/attempts").get(
+            webhook_deliveries::attempts,
+            webhook_deliveries::describe_attempts(),
+        ),
+        Door::at("/v1/webhooks/{webhook_id}/dead-letters").get(
+            webhook_deliveries::dead_letters,
+            webhook_deliveries::describe_dead_letters(),
+        ),
+        Door::at("/v1/webhooks/{webhook_id}/dead-letters/redeliver").post(
+            webhook_deliveries::redeliver,
+            webhook_deliveries::describe_redeliver(),
+        ),
         Door::at("/v1/tickets").post(tickets::issue, tickets::describe_issue()),
         Door::at("/v1/session")
             .get(session::show, session::describe_show())

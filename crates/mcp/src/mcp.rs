@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use notification_hub::Hub;
+use notification_webhook::Webhooks;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +33,8 @@ pub struct McpConfig {
     pub sessions: SessionsConfig,
     /// How events are subscribed to.
     pub events: EventsConfig,
+    /// Those who are posted events.
+    pub webhooks: Webhooks,
 }
 
 /// How often sessions are looked through for those that nobody uses.
@@ -77,10 +80,11 @@ impl Mcp {
         let listening = Listening::new(watches.clone(), stop.clone());
         let sessions = Arc::new(Sessions::new(config.sessions));
         // Some are looked at a little late, and none may be too late.
-        let events = EventMethods::new(EventsConfig {
+        let events = EventsConfig {
             heartbeat: config.events.heartbeat * 7 / 8,
             ..config.events
-        });
+        };
+        let events = EventMethods::new(events, config.webhooks.clone());
         let calls = Calls {
             modern: ModernCalls::new(&handler, running.clone(), listening.clone(), events.clone()),
             sessions: SessionCalls::new(

@@ -47,13 +47,20 @@ pub(crate) fn banner(server: &Server) -> String {
         }
         None => "as many as memory allows".to_owned(),
     };
+    let webhooks = match server.config().webhooks.dev_allow_loopback {
+        true => {
+            "\n  Webhooks   !!! TO THIS MACHINE TOO, FOR ANYBODY WHO MAY CREATE ONE: FOR TRYING OUT ONLY \
+             (--dev-allow-loopback-webhooks) !!!"
+        }
+        false => "",
+    };
     format!(
         "notification-server {version}
 
   Listening  {url}/mcp{tls}
   Data       {data}
   Streams    {streams}
-  Access     {access}
+  Access     {access}{webhooks}
 
   Watch      {curl} -N -H \"Accept: text/event-stream\" {url}/mcp
   Publish    {curl} -d \"Backup done\" {url}/v1/topics/backups

@@ -60,6 +60,9 @@ pub(crate) struct ServeArgs {
     /// Speak https, with a certificate that is made now and that nobody vouches for
     #[arg(long)]
     tls_self_signed: bool,
+    /// Deliver webhooks to this machine too, also by plain http: to try things out
+    #[arg(long)]
+    dev_allow_loopback_webhooks: bool,
 }
 
 #[derive(Debug, Args)]
@@ -109,6 +112,11 @@ impl ServeArgs {
                 self.insecure_no_auth,
             ),
             ("tls.self_signed", "tls-self-signed", self.tls_self_signed),
+            (
+                "webhooks.dev_allow_loopback",
+                "dev-allow-loopback-webhooks",
+                self.dev_allow_loopback_webhooks,
+            ),
         ];
         let switched = switches.into_iter().filter(|(.., on)| *on);
         let switched = switched.map(|(key, name, on)| Flag {

@@ -27,7 +27,7 @@ pub use api::{Api, ApiError};
 pub use config::{
     AddressQuota, Auth, AuthMode, Clients, Config, ConfigError, DataDir, Durability,
     EventErrorCodes, Events, Flag, Http, Jwt, Limits, LogFormat, Logging, Mcp, Quota, Retention,
-    Shutdown, Stream, Tasks, Tls,
+    Shutdown, Stream, Tasks, Tls, Webhooks,
 };
 pub use jwks::{JwksFetcher, JwksSource, JwksUrl, NoRoots};
 pub use keys::KeyStore;

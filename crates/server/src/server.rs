@@ -10,6 +10,9 @@ use notification_http::{
 use notification_hub::{ClientsConfig, EventTypesConfig, Hub, HubConfig};
 use notification_log::{EventLog, LogError, MemoryLog, OpenError, Retention, SqliteLog, Sync};
 use notification_mcp::{ErrorCodes, EventsConfig, Mcp, McpConfig, SessionsConfig};
+use notification_webhook::{
+    DestinationLimits, Guard, RetryConfig, SuspensionConfig, Webhooks, WebhooksConfig,
+};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +38,7 @@ pub struct Server {
     hub: Hub,
     http: Http,
     stop: CancellationToken,
+    webhooks: Webhooks,
     /// From where the keys of tokens are fetched.
     jwks: watch::Sender<Option<JwksSource>>,
     capacity: Capacity,
@@ -152,13 +156,21 @@ impl Server {
         let url = url.unwrap_or_else(|| self::url(address, tls.is_some()));
         let capacity = Capacity::of_files(files);
         let stop = CancellationToken::new();
-        let http_config = http_config(&config, url.clone(), capacity.clone(), tls.clone());
+        let webhooks = webhooks(&config, &hub)?;
+        let http_config = http_config(
+            &config,
+            url.clone(),
+            capacity.clone(),
+            tls.clone(),
+            webhooks.clone(),
+        );
         let settings = settings(&config, address.ip().is_loopback());
         Ok(Self {
             http: Http::new(hub.clone(), http_config, settings, stop.clone()),
             url,
             tls,
             stop,
+            webhooks,
             jwks,
             config,
             data_dir,
@@ -230,7 +242,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If the threads that it needs cannot be started.
+    /// If the threads that it needs cannot be started, or what is stored of webhooks
+    /// cannot be read.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
         let Self {
             config,
@@ -242,11 +255,13 @@ impl Server {
             stop,
             jwks,
             capacity,
+            webhooks,
             ..
         } = self;
+        webhooks.start().await.map_err(std::io::Error::other)?;
         let fetching = tokens::fetch(hub.clone(), jwks.subscribe());
         tokio::spawn(stop.clone().run_until_cancelled_owned(fetching));
-        let mcp = mcp(&config, Some(url));
+        let mcp = mcp(&config, Some(url), webhooks.clone());
         look_after(&mcp, &hub, &stop);
         let endpoint = notification_http::Mcp {
             service: mcp.endpoint(notification_http::plain_stream(http.clone())),
@@ -276,6 +291,7 @@ impl Server {
         let (open, ()) = tokio::join!(serving, stopped);
         let stopping = async {
             mcp.shut_down().await;
+            webhooks.close().await;
             hub.close().await;
             open.finish().await;
             hub.close_log().await
@@ -382,8 +398,10 @@ pub(crate) fn http_config(
     base_url: String,
     capacity: Capacity,
     tls: Option<Tls>,
+    webhooks: Webhooks,
 ) -> HttpConfig {
     HttpConfig {
+        webhooks,
         base_url,
         authorization_servers: config.auth.authorization_servers.clone(),
         body_timeout: config.http.body_timeout,
@@ -397,22 +415,67 @@ pub(crate) fn http_config(
 }
 
 /// MCP as it is configured; without a URL if nothing listens.
-pub(crate) fn mcp(config: &Config, base_url: Option<String>) -> Mcp {
+pub(crate) fn mcp(config: &Config, base_url: Option<String>, webhooks: Webhooks) -> Mcp {
     Mcp::new(&McpConfig {
         base_url,
+        webhooks,
         body_timeout: config.http.body_timeout,
         sessions: SessionsConfig {
             max: config.mcp.max_sessions as usize,
             idle_timeout: config.mcp.session_idle,
         },
         events: EventsConfig {
-            error_codes: match config.events.error_codes {
-                EventErrorCodes::Sep3415 => ErrorCodes::Sep3415,
-                EventErrorCodes::Sketch => ErrorCodes::Sketch,
-            },
+            error_codes: error_codes(config),
             heartbeat: config.events.heartbeat,
         },
     })
+}
+
+fn error_codes(config: &Config) -> ErrorCodes {
+    match config.events.error_codes {
+        EventErrorCodes::Sep3415 => ErrorCodes::Sep3415,
+        EventErrorCodes::Sketch => ErrorCodes::Sketch,
+    }
+}
+
+/// Webhooks as they are configured. Nothing is sent before they are started.
+pub(crate) fn webhooks(config: &Config, hub: &Hub) -> Result<Webhooks, StartError> {
+    let of = &config.webhooks;
+    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let codes = error_codes(config);
+    let authorities = match &of.ca_file {
+        Some(path) => tokens::authorities("webhooks.ca_file", path)?,
+        None => Vec::new(),
+    };
+    let webhooks = WebhooksConfig {
+        guard: Guard {
+            allow_loopback: of.dev_allow_loopback,
+            allow: of.allow_networks.clone(),
+        },
+        authorities,
+        allowed_receivers: of.allowed_receivers.clone(),
+        timeout: of.timeout,
+        retry: RetryConfig {
+            delays: of.retry_delays.clone(),
+            window: of.retry_window,
+        },
+        suspension: SuspensionConfig {
+            attempts: number(of.suspend_after_attempts),
+            percent: number(of.suspend_failure_percent),
+        },
+        destination: DestinationLimits {
+            concurrency: count(of.destination_concurrency),
+            per_second: of.destination_per_second.map_or(0, number),
+        },
+        max: count(of.max),
+        rotation_grace: of.rotation_grace,
+        subscription_life: (of.subscription_min, of.subscription_max),
+        sign_with_key: of.sign_with_key,
+        describe_ending: Arc::new(move |ending| codes.of_ending(ending)),
+        ..WebhooksConfig::default()
+    };
+    Ok(Webhooks::new(hub.clone(), webhooks))
 }
 
 pub(crate) fn data_dir(config: &Config) -> Result<Option<PathBuf>, StartError> {

@@ -103,6 +103,14 @@ impl Jwt {
     }
 }
 
+/// The certificates of those who vouch for others, which `setting` names.
+pub(crate) fn authorities(
+    setting: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TokenFileError> {
+    with_file(setting, path, certificates)
+}
+
 /// Makes `loaded` what verifies tokens from now on. Whoever fetches keys is told
 /// through `source`.
 pub(crate) fn accept(

@@ -7,14 +7,15 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which floor each crate is on.
-const FLOORS: [(&str, u8); 9] = [
+const FLOORS: [(&str, u8); 10] = [
     ("notification-event", 0),
     ("notification-access", 1),
     ("notification-log", 1),
     ("notification-hub", 2),
-    ("notification-http", 3),
-    ("notification-mcp", 3),
-    ("notification-server", 4),
+    ("notification-webhook", 3),
+    ("notification-http", 4),
+    ("notification-mcp", 4),
+    ("notification-server", 5),
     // Stands outside and talks to the server over sockets.
     ("notification-testkit", 0),
     // Stands outside, too, though the command line can start it.
@@ -25,9 +26,27 @@ const FLOORS: [(&str, u8); 9] = [
 const HOMES: [(&str, &[&str]); 15] = [
     ("axum", &["notification-http"]),
     // The server is a client, too: of whoever publishes the keys of tokens.
-    ("hyper", &["notification-http", "notification-server"]),
-    ("hyper-util", &["notification-http", "notification-server"]),
-    ("hyper-rustls", &["notification-server"]),
+    // Webhooks are a client of their receivers.
+    (
+        "hyper",
+        &[
+            "notification-http",
+            "notification-server",
+            "notification-webhook",
+        ],
+    ),
+    (
+        "hyper-util",
+        &[
+            "notification-http",
+            "notification-server",
+            "notification-webhook",
+        ],
+    ),
+    (
+        "hyper-rustls",
+        &["notification-server", "notification-webhook"],
+    ),
     ("httparse", &["notification-http"]),
     (
         "rustls",
@@ -35,6 +54,7 @@ const HOMES: [(&str, &[&str]); 15] = [
             "notification-http",
             "notification-server",
             "notification-testkit",
+            "notification-webhook",
         ],
     ),
     ("tokio-rustls", &["notification-http"]),
@@ -46,7 +66,14 @@ const HOMES: [(&str, &[&str]); 15] = [
         "jsonwebtoken",
         &["notification-access", "notification-bench"],
     ),
-    ("aws-lc-rs", &["notification-access", "notification-http"]),
+    (
+        "aws-lc-rs",
+        &[
+            "notification-access",
+            "notification-http",
+            "notification-webhook",
+        ],
+    ),
     ("clap", &["notification-server", "notification-bench"]),
     ("anyhow", &["notification-server", "notification-bench"]),
 ];

@@ -3,6 +3,7 @@
 //! - [`ServerProcess`]: the server's binary on a free port, with a directory of its own.
 //! - [`EventStream`]: an open stream and what arrives on it.
 //! - [`request`] and [`post_json`]: one HTTP exchange each; [`curl`]: the real one.
+//! - [`Receiver`]: one of webhooks, which keeps what it is sent.
 //! - [`TlsConnection`]: one that speaks TLS, for a request or a stream.
 //! - [`signal`] and its like (`system.rs`): what is done to processes and sockets.
 //! - [`eventually`]: waits for something to become true, and fails if it does not.
@@ -10,6 +11,7 @@
 //! Everything blocks, with a deadline that only a broken server reaches.
 
 mod http;
+mod receiver;
 mod server;
 mod stream;
 mod system;
@@ -19,6 +21,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub use http::{Response, post_json, request};
+pub use receiver::{Received, Receiver, response};
 pub use server::ServerProcess;
 pub use stream::{EventStream, StreamEvent};
 #[cfg(target_os = "linux")]

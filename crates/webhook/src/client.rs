@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -77,66 +77,60 @@ pub(crate) struct Answer {
     pub(crate) body: Option<Bytes>,
 }
 
-/// There is nobody who vouches for receivers.
-#[derive(Debug, thiserror::Error)]
-#[error("this platform has no certificate authorities ({0}); give some with webhooks.ca_file")]
-pub struct NoAuthorities(String);
-
 /// Sends requests to receivers: directly, following no redirect, over connections
 /// that stay open, and only to addresses that its guard permits. An address is
 /// looked at when it is connected to, and a connection stays with the address that
 /// it was made to, so a name that changes its mind changes nothing.
 #[derive(Debug)]
 pub(crate) struct Client {
-    sender: legacy::Client<HttpsConnector<HttpConnector<GuardedResolver>>, Full<Bytes>>,
+    /// Made when something is first sent: to read whom a platform trusts takes a while.
+    sender: OnceLock<Sender>,
+    resolve: Arc<dyn Resolve>,
     guard: Arc<Guard>,
+    authorities: Vec<CertificateDer<'static>>,
     timeout: Duration,
 }
+
+type Sender = legacy::Client<HttpsConnector<HttpConnector<GuardedResolver>>, Full<Bytes>>;
 
 impl Client {
     /// Trusts `authorities`, or if there are none those that the platform trusts.
     pub(crate) fn new(
         guard: Arc<Guard>,
         resolve: Arc<dyn Resolve>,
-        authorities: &[CertificateDer<'static>],
+        authorities: Vec<CertificateDer<'static>>,
         timeout: Duration,
-    ) -> Result<Self, NoAuthorities> {
-        let none = |error: &dyn fmt::Display| NoAuthorities(error.to_string());
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| none(&error))?;
-        let tls = match authorities {
-            [] => tls.with_native_roots().map_err(|error| none(&error))?,
-            authorities => {
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(authorities.iter().cloned());
-                tls.with_root_certificates(roots)
-            }
-        };
-        let resolver = GuardedResolver {
+    ) -> Self {
+        Self {
+            sender: OnceLock::new(),
             resolve,
-            guard: guard.clone(),
-        };
-        let mut connector = HttpConnector::new_with_resolver(resolver);
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(timeout));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls.with_no_client_auth())
-            // Plain HTTP is refused when an endpoint is read, but to this machine.
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(connector);
-        let sender = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(MAX_IDLE)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build(connector);
-        Ok(Self {
-            sender,
             guard,
+            authorities,
             timeout,
+        }
+    }
+
+    fn sender(&self) -> &Sender {
+        self.sender.get_or_init(|| {
+            let resolver = GuardedResolver {
+                resolve: self.resolve.clone(),
+                guard: self.guard.clone(),
+            };
+            let mut connector = HttpConnector::new_with_resolver(resolver);
+            connector.enforce_http(false);
+            connector.set_nodelay(true);
+            connector.set_connect_timeout(Some(self.timeout));
+            let connector = HttpsConnectorBuilder::new()
+                .with_tls_config(tls(&self.authorities))
+                // Plain HTTP is refused when an endpoint is read, but to this machine.
+                .https_or_http()
+                .enable_all_versions()
+                .wrap_connector(connector);
+            legacy::Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_max_idle_per_host(MAX_IDLE)
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .build(connector)
         })
     }
 
@@ -180,7 +174,7 @@ impl Client {
         let agent = HeaderValue::from_static(agent);
         request.headers_mut().insert(USER_AGENT, agent);
         let deadline = tokio::time::Instant::now() + self.timeout;
-        let answered = tokio::time::timeout_at(deadline, self.sender.request(request)).await;
+        let answered = tokio::time::timeout_at(deadline, self.sender().request(request)).await;
         let answer = answered.map_err(|_| Failure::TimedOut)?;
         let answer = answer.map_err(|error| Failure::of(&error))?;
         let (parts, body) = answer.into_parts();
@@ -198,6 +192,27 @@ impl Client {
             retry_after: retry_after(&parts.headers),
             body: body.filter(|_| wants_body),
         })
+    }
+}
+
+/// Trusts `authorities`, or if there are none those that the platform trusts. Where it
+/// trusts nobody, no receiver is who it should be.
+fn tls(authorities: &[CertificateDer<'static>]) -> ClientConfig {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has them");
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(authorities.iter().cloned());
+    if !authorities.is_empty() {
+        return tls.with_root_certificates(roots).with_no_client_auth();
+    }
+    match tls.clone().with_native_roots() {
+        Ok(tls) => tls.with_no_client_auth(),
+        Err(error) => {
+            tracing::error!(%error, "this platform has no certificate authorities, so no https receiver can be reached; give some with webhooks.ca_file");
+            tls.with_root_certificates(roots).with_no_client_auth()
+        }
     }
 }
 
@@ -317,13 +332,21 @@ mod tests {
         });
         let resolve = Arc::new(Fickle(Mutex::new(answers.collect())));
         let timeout = Duration::from_secs(5);
-        Client::new(Arc::new(guard), resolve, &[], timeout).unwrap()
+        Client::new(Arc::new(guard), resolve, Vec::new(), timeout)
     }
 
     async fn post(client: &Client, url: &str) -> Result<Answer, Failure> {
-        let to = Endpoint::parse(url, &Guard { allow_loopback: true, ..Guard::default() });
+        let to = Endpoint::parse(
+            url,
+            &Guard {
+                allow_loopback: true,
+                ..Guard::default()
+            },
+        );
         let body = Bytes::from_static(b"{}");
-        client.post(&to.unwrap(), HeaderMap::new(), body, true).await
+        client
+            .post(&to.unwrap(), HeaderMap::new(), body, true)
+            .await
     }
 
     /// Says `answer` to whoever connects, as often as it is asked; how often
@@ -366,9 +389,14 @@ mod tests {
     #[tokio::test]
     async fn of_several_addresses_only_the_permitted_are_tried() {
         let (connections, port) = receiver(OK).await;
-        let guard = Guard { allow_loopback: true, ..Guard::default() };
+        let guard = Guard {
+            allow_loopback: true,
+            ..Guard::default()
+        };
         let client = client(&[&["10.0.0.1", "127.0.0.1"]], guard);
-        let sent = post(&client, &format!("http://localhost:{port}/")).await.unwrap();
+        let sent = post(&client, &format!("http://localhost:{port}/"))
+            .await
+            .unwrap();
         assert_eq!(sent.status, 200);
         assert_eq!(*connections.lock().unwrap(), 1);
     }
@@ -376,11 +404,16 @@ mod tests {
     #[tokio::test]
     async fn a_connection_stays_with_its_address_and_is_used_again() {
         let (connections, port) = receiver(OK).await;
-        let guard = Guard { allow_loopback: true, ..Guard::default() };
+        let guard = Guard {
+            allow_loopback: true,
+            ..Guard::default()
+        };
         // Were it asked again, the name would be somewhere else.
         let client = client(&[&["127.0.0.1"], &["10.0.0.1"]], guard);
         for _ in 0..3 {
-            let sent = post(&client, &format!("http://localhost:{port}/")).await.unwrap();
+            let sent = post(&client, &format!("http://localhost:{port}/"))
+                .await
+                .unwrap();
             assert_eq!(sent.body.unwrap(), "ok");
         }
         assert_eq!(*connections.lock().unwrap(), 1);
@@ -388,19 +421,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_redirect_is_an_answer() {
-        let redirect =
-            "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n";
+        let redirect = "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n";
         let (connections, port) = receiver(redirect).await;
-        let guard = Guard { allow_loopback: true, ..Guard::default() };
+        let guard = Guard {
+            allow_loopback: true,
+            ..Guard::default()
+        };
         let client = client(&[], guard);
-        let sent = post(&client, &format!("http://127.0.0.1:{port}/")).await.unwrap();
+        let sent = post(&client, &format!("http://127.0.0.1:{port}/"))
+            .await
+            .unwrap();
         assert_eq!(sent.status, 307);
         assert_eq!(*connections.lock().unwrap(), 1);
     }
 
     #[tokio::test]
     async fn what_is_too_large_or_breaks_off_is_not_read() {
-        let guard = || Guard { allow_loopback: true, ..Guard::default() };
+        let guard = || Guard {
+            allow_loopback: true,
+            ..Guard::default()
+        };
         let large = "HTTP/1.1 200 OK\r\ncontent-length: 104857600\r\n\r\nxxxxxxxx";
         let (_, port) = receiver(large).await;
         let hangs = Client {
@@ -419,7 +459,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_not_there_and_who_is_nobody() {
-        let guard = Guard { allow_loopback: true, ..Guard::default() };
+        let guard = Guard {
+            allow_loopback: true,
+            ..Guard::default()
+        };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);

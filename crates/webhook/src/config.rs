@@ -5,7 +5,9 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
-use crate::{DestinationLimits, Ending, Guard, Resolve, RetryConfig, SuspensionConfig, SystemResolver};
+use crate::{
+    DestinationLimits, Ending, Guard, Resolve, RetryConfig, SuspensionConfig, SystemResolver,
+};
 
 /// How webhooks are delivered.
 #[derive(Clone)]
@@ -75,7 +77,9 @@ impl Default for WebhooksConfig {
             rotation_grace: seconds(24 * 60 * 60),
             subscription_life: (seconds(60), seconds(7 * 24 * 60 * 60)),
             sign_with_key: false,
-            describe_ending: Arc::new(|ending| serde_json::json!({ "message": ending.to_string() })),
+            describe_ending: Arc::new(
+                |ending| serde_json::json!({ "message": ending.to_string() }),
+            ),
         }
     }
 }

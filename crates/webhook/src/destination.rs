@@ -160,12 +160,24 @@ mod tests {
         let _second = destination.admit().await;
         destination.answered(false);
         let third = destination.admit().await;
-        assert!(tokio::time::timeout(soon, destination.admit()).await.is_err());
+        assert!(
+            tokio::time::timeout(soon, destination.admit())
+                .await
+                .is_err()
+        );
         drop(first);
-        assert!(tokio::time::timeout(soon, destination.admit()).await.is_err());
+        assert!(
+            tokio::time::timeout(soon, destination.admit())
+                .await
+                .is_err()
+        );
         drop(third);
         destination.answered(true);
-        assert!(tokio::time::timeout(soon, destination.admit()).await.is_ok());
+        assert!(
+            tokio::time::timeout(soon, destination.admit())
+                .await
+                .is_ok()
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -150,10 +150,18 @@ mod tests {
             allow_loopback: true,
             ..Guard::default()
         };
-        for right in ["http://127.0.0.1:3000/h", "http://localhost:3000/h", "http://[::1]/"] {
+        for right in [
+            "http://127.0.0.1:3000/h",
+            "http://localhost:3000/h",
+            "http://[::1]/",
+        ] {
             assert!(Endpoint::parse(right, &guard).is_ok(), "{right}");
         }
-        for wrong in ["http://example.com/", "http://10.0.0.1/", "http://169.254.169.254/"] {
+        for wrong in [
+            "http://example.com/",
+            "http://10.0.0.1/",
+            "http://169.254.169.254/",
+        ] {
             assert!(Endpoint::parse(wrong, &guard).is_err(), "{wrong}");
         }
     }

@@ -46,7 +46,11 @@ impl Health {
         config: &SuspensionConfig,
     ) -> Option<u32> {
         let minute = now.as_millis() / 60_000;
-        while self.minutes.front().is_some_and(|it| it.0 + MINUTES <= minute) {
+        while self
+            .minutes
+            .front()
+            .is_some_and(|it| it.0 + MINUTES <= minute)
+        {
             self.minutes.pop_front();
         }
         if self.minutes.back().is_none_or(|it| it.0 < minute) {
@@ -150,7 +154,18 @@ mod tests {
     fn what_is_an_hour_ago_does_not_count() {
         let mut health = Health::default();
         for minute in 0..300 {
-            assert_eq!(health.note(Outcome::Failed, None, at(minute * 60), &SuspensionConfig { attempts: 130, ..CONFIG }), None);
+            assert_eq!(
+                health.note(
+                    Outcome::Failed,
+                    None,
+                    at(minute * 60),
+                    &SuspensionConfig {
+                        attempts: 130,
+                        ..CONFIG
+                    }
+                ),
+                None
+            );
         }
         for second in 0..1_000 {
             health.note(Outcome::Gone, None, at(20_000 + second), &CONFIG);

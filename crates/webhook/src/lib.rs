@@ -42,7 +42,7 @@ mod webhooks;
 mod worker;
 
 pub use attempt::{Attempt, DeadLetter, Outcome};
-pub use client::{NoAuthorities, Resolve, SystemResolver};
+pub use client::{Resolve, SystemResolver};
 pub use config::WebhooksConfig;
 pub use destination::DestinationLimits;
 pub use endpoint::Endpoint;
@@ -54,6 +54,6 @@ pub use retry::RetryConfig;
 pub use secret::Secret;
 pub use webhook::{Condition, Ending};
 pub use webhooks::{
-    Change, DeliveryStatus, Granted, Life, NewSubscription, NewWanted, NewWebhook, OpenError,
-    VerifyError, WebhookError, Webhooks,
+    Change, DeliveryStatus, Granted, Life, NewSubscription, NewWanted, NewWebhook, VerifyError,
+    WebhookError, Webhooks,
 };

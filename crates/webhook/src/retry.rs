@@ -21,7 +21,10 @@ impl RetryConfig {
         retry_after: Option<Duration>,
     ) -> Option<Duration> {
         let delay = *self.delays.get(number.checked_sub(1)? as usize)?;
-        let left = self.window.checked_sub(elapsed).filter(|it| !it.is_zero())?;
+        let left = self
+            .window
+            .checked_sub(elapsed)
+            .filter(|it| !it.is_zero())?;
         // A quarter more or less, so that those who failed together come back apart.
         let delay = delay.mul_f64(0.75 + fastrand::f64() / 2.0);
         Some(delay.max(retry_after.unwrap_or_default()).min(left))
@@ -46,8 +49,14 @@ mod tests {
             assert!((seconds(30)..=seconds(50)).contains(&second));
         }
         assert_eq!(retry.wait(3, seconds(5), None), None);
-        assert_eq!(retry.wait(1, seconds(0), Some(seconds(60))), Some(seconds(60)));
-        assert_eq!(retry.wait(1, seconds(90), Some(seconds(60))), Some(seconds(10)));
+        assert_eq!(
+            retry.wait(1, seconds(0), Some(seconds(60))),
+            Some(seconds(60))
+        );
+        assert_eq!(
+            retry.wait(1, seconds(90), Some(seconds(60))),
+            Some(seconds(10))
+        );
         assert_eq!(retry.wait(1, seconds(100), None), None);
     }
 }

@@ -83,7 +83,9 @@ impl Item {
                 Some(declared) => occurrence(frame, declared, watermark),
                 None => Bytes::copy_from_slice(frame.json()),
             },
-            Self::Gap(cursor) => json!({ "type": "gap", "cursor": cursor }).to_string().into(),
+            Self::Gap(cursor) => json!({ "type": "gap", "cursor": cursor })
+                .to_string()
+                .into(),
             Self::Terminated(error) => json!({ "type": "terminated", "error": error })
                 .to_string()
                 .into(),

@@ -105,7 +105,10 @@ impl Shared {
     pub(crate) fn forget(&self, webhook: &Arc<Webhook>) {
         let mut known = self.known.write().expect("no holder panics");
         // One that was created anew in its place stays.
-        if known.get(&webhook.id).is_some_and(|it| Arc::ptr_eq(it, webhook)) {
+        if known
+            .get(&webhook.id)
+            .is_some_and(|it| Arc::ptr_eq(it, webhook))
+        {
             known.remove(&webhook.id);
         }
     }

@@ -79,7 +79,10 @@ async fn challenge(
     let id = format!("msg_verification_{}", Uuid::new_v4().simple());
     let mut secrets = std::iter::once(secret);
     let headers = sender::sign(shared, webhook, &mut secrets, &id, now(), body.as_bytes());
-    let sent = shared.client.post(endpoint, headers, body.into(), true).await;
+    let sent = shared
+        .client
+        .post(endpoint, headers, body.into(), true)
+        .await;
     match Outcome::of(&sent) {
         Outcome::Delivered => {}
         outcome => return Err(outcome.category()),
@@ -93,7 +96,9 @@ async fn challenge(
 fn repeats(sent: &Result<Answer, Failure>, challenge: &str) -> bool {
     let answer = sent.as_ref().ok().and_then(|sent| sent.body.as_ref());
     let answer = answer.and_then(|body| serde_json::from_slice::<Value>(body).ok());
-    let repeated = answer.as_ref().and_then(|answer| answer["challenge"].as_str());
+    let repeated = answer
+        .as_ref()
+        .and_then(|answer| answer["challenge"].as_str());
     let repeated = repeated.unwrap_or_default().as_bytes();
     verify_slices_are_equal(repeated, challenge.as_bytes()).is_ok()
 }

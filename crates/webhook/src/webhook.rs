@@ -78,7 +78,7 @@ pub(crate) struct Definition {
 
 /// Which events it is sent.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Wanted {
+pub(crate) enum Wanted {
     /// As they are on streams.
     Filter(Filter),
     /// As occurrences of an event type.
@@ -222,7 +222,15 @@ impl Webhook {
         let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
         put("id", self.id.as_str().into());
         put("owner", (*self.owner.name).into());
-        put("kind", if self.is_subscription { "mcp" } else { "service" }.into());
+        put(
+            "kind",
+            if self.is_subscription {
+                "mcp"
+            } else {
+                "service"
+            }
+            .into(),
+        );
         put("url", of.endpoint.as_str().into());
         match &of.wanted {
             Wanted::Filter(filter) => put("filter", Value::Object(filter.to_json())),
@@ -300,7 +308,9 @@ impl State {
             self.unsaved.removed_letters.push(dropped.event.clone());
         }
         self.letters.push_back(letter.clone());
-        self.unsaved.removed_letters.retain(|id| *id != letter.event);
+        self.unsaved
+            .removed_letters
+            .retain(|id| *id != letter.event);
         self.unsaved.letters.push(letter);
         dropped
     }
@@ -340,10 +350,15 @@ impl Definition {
 
     /// Signs with another secret from now on, and with the one before until then.
     pub(crate) fn rotate(&mut self, secret: Secret, until: Timestamp, now: Timestamp) {
-        if self.secrets.first().is_some_and(|(newest, _)| *newest == secret) {
+        if self
+            .secrets
+            .first()
+            .is_some_and(|(newest, _)| *newest == secret)
+        {
             return;
         }
-        self.secrets.retain(|(old, end)| end.is_none_or(|end| now < end) && *old != secret);
+        self.secrets
+            .retain(|(old, end)| end.is_none_or(|end| now < end) && *old != secret);
         if let Some((_, end)) = self.secrets.first_mut() {
             *end = Some(until);
         }
@@ -410,7 +425,13 @@ mod tests {
 
     #[test]
     fn dead_letters_are_bounded_and_one_for_each_event() {
-        let mut state = State::new(definition(), Cursor { epoch: Epoch::generate(), position: Position(0) });
+        let mut state = State::new(
+            definition(),
+            Cursor {
+                epoch: Epoch::generate(),
+                position: Position(0),
+            },
+        );
         let letter = |number: usize| DeadLetter {
             event: format!("e{number}").parse().unwrap(),
             at: at(1),

@@ -9,12 +9,12 @@ use notification_event::{
 };
 use notification_hub::{Beginning, Caller, Hub, LogError, PublishError, ReadError, Start};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::client::{Client, NoAuthorities};
+use crate::client::Client;
 use crate::destination::Destinations;
 use crate::secret::SigningKey;
 use crate::sender::{Item, now};
@@ -22,8 +22,8 @@ use crate::shared::Shared;
 use crate::webhook::{Command, Definition, State};
 use crate::webhook::{Wanted, Webhook};
 use crate::{
-    Attempt, Condition, DeadLetter, Endpoint, Metrics, Outcome, Secret, WebhooksConfig,
-    record, sender, verification, worker,
+    Attempt, Condition, DeadLetter, Endpoint, Metrics, Outcome, Secret, WebhooksConfig, record,
+    sender, verification, worker,
 };
 
 /// How often what has changed is stored.
@@ -136,17 +136,6 @@ pub struct DeliveryStatus {
     pub throttled_until: Option<Timestamp>,
 }
 
-/// Why there are no webhooks.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Nobody vouches for receivers.
-    #[error(transparent)]
-    NoAuthorities(#[from] NoAuthorities),
-    /// Those that are stored cannot be read.
-    #[error(transparent)]
-    Log(#[from] LogError),
-}
-
 /// Why something was not done with a webhook.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
@@ -185,7 +174,9 @@ pub enum WebhookError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
     /// It did not say so.
-    #[error("the endpoint did not show that it wants to be sent events ({reason}): it has to answer {{\"type\": \"verification\", \"challenge\": …}} with {{\"challenge\": …}}")]
+    #[error(
+        "the endpoint did not show that it wants to be sent events ({reason}): it has to answer {{\"type\": \"verification\", \"challenge\": …}} with {{\"challenge\": …}}"
+    )]
     Failed {
         /// A word: `challenge_failed`, `timeout`, `http_4xx`, …
         reason: &'static str,
@@ -209,14 +200,15 @@ impl From<ReadError> for WebhookError {
 }
 
 impl Webhooks {
-    /// Goes on with the webhooks that are stored. Needs a tokio runtime.
-    pub async fn open(hub: Hub, config: WebhooksConfig) -> Result<Self, OpenError> {
+    /// Those of a hub. None are known, and nothing is sent, before they are
+    /// [started](Self::start).
+    pub fn new(hub: Hub, config: WebhooksConfig) -> Self {
         let client = Client::new(
             Arc::new(config.guard.clone()),
             config.resolve.clone(),
-            &config.authorities,
+            config.authorities.clone(),
             config.timeout,
-        )?;
+        );
         let shared = Arc::new(Shared {
             client,
             destinations: Destinations::new(config.destination),
@@ -230,24 +222,32 @@ impl Webhooks {
             hub,
             config,
         });
-        let webhooks = Self { shared };
-        webhooks.load().await?;
-        let shared = webhooks.shared.clone();
+        Self { shared }
+    }
+
+    /// Goes on with the webhooks that are stored. Needs a tokio runtime.
+    pub async fn start(&self) -> Result<(), LogError> {
+        self.load().await?;
+        let shared = self.shared.clone();
         let keeping = keep(shared.clone());
-        shared.tasks.spawn(shared.stop.clone().run_until_cancelled_owned(keeping));
+        shared
+            .tasks
+            .spawn(shared.stop.clone().run_until_cancelled_owned(keeping));
         let looking = look(shared.clone());
-        shared.tasks.spawn(shared.stop.clone().run_until_cancelled_owned(looking));
-        Ok(webhooks)
+        shared
+            .tasks
+            .spawn(shared.stop.clone().run_until_cancelled_owned(looking));
+        Ok(())
     }
 
     async fn load(&self) -> Result<(), LogError> {
         let shared = &self.shared;
-        let places = shared.hub.records(record::PLACE).await?;
-        let places: HashMap<_, _> = places
-            .iter()
-            .filter_map(|place| Some((place.id.clone(), record::read_place(place)?)))
-            .collect();
-        let mut places = places;
+        let places = shared.hub.records(record::PLACE).await?.into_iter();
+        let places = places.filter_map(|place| {
+            let read = record::read_place(&place)?;
+            Some((place.id, read))
+        });
+        let mut places: HashMap<_, _> = places.collect();
         let letters = shared.hub.records(record::LETTER).await?;
         let mut letters_of: HashMap<&str, Vec<DeadLetter>> = HashMap::new();
         for letter in &letters {
@@ -295,13 +295,13 @@ impl Webhooks {
         state: State,
     ) -> Arc<Webhook> {
         let (webhook, commands) = Webhook::new(id, owner, created_at, is_subscription, state);
-        self.start(webhook, commands)
+        self.run(webhook, commands)
     }
 
-    fn start(
+    fn run(
         &self,
         webhook: Arc<Webhook>,
-        commands: tokio::sync::mpsc::UnboundedReceiver<Command>,
+        commands: mpsc::UnboundedReceiver<Command>,
     ) -> Arc<Webhook> {
         let shared = &self.shared;
         let mut known = shared.known.write().expect("no holder panics");
@@ -359,7 +359,7 @@ impl Webhooks {
             expires_at: of.expires_at,
         };
         let id = format!("wh_{}", Uuid::now_v7().simple());
-        let webhook = self.new(caller, id, false, definition, beginning.cursor);
+        let webhook = prepare(caller, id, false, definition, beginning.cursor);
         // Who runs the server answers for where it sends to.
         if !caller.principal().grants.is_admin() {
             verification::verify(shared, &webhook.0, &endpoint, &secret).await?;
@@ -406,7 +406,10 @@ impl Webhooks {
         let wanted = change.wanted.map(|wanted| self.wanted(caller, wanted));
         let wanted = wanted.transpose()?;
         let begins_again = change.is_paused == Some(false) || change.url.is_some();
-        let endpoint = change.url.is_some().then_some((of.endpoint, of.destination));
+        let endpoint = change
+            .url
+            .is_some()
+            .then_some((of.endpoint, of.destination));
         self.store(&webhook, move |of| {
             if let Some((endpoint, destination)) = endpoint {
                 (of.endpoint, of.destination) = (endpoint, destination);
@@ -440,7 +443,8 @@ impl Webhooks {
         let secret = secret.unwrap_or_else(Secret::generate);
         let until = now().after(self.shared.config.rotation_grace);
         let new = secret.clone();
-        self.store(&webhook, move |of| of.rotate(new, until, now())).await?;
+        self.store(&webhook, move |of| of.rotate(new, until, now()))
+            .await?;
         caller.note_often("webhook.secret_rotated", &[("id", &webhook.id)]);
         Ok((secret.reveal(), until))
     }
@@ -461,11 +465,7 @@ impl Webhooks {
     }
 
     /// What was given up, the oldest first.
-    pub fn dead_letters(
-        &self,
-        caller: &Caller,
-        id: &str,
-    ) -> Result<Vec<DeadLetter>, WebhookError> {
+    pub fn dead_letters(&self, caller: &Caller, id: &str) -> Result<Vec<DeadLetter>, WebhookError> {
         let webhook = self.find(caller, id)?;
         let state = webhook.state();
         Ok(state.letters.iter().cloned().collect())
@@ -546,7 +546,7 @@ impl Webhooks {
             is_paused: false,
             expires_at,
         };
-        let new = self.new(caller, id.clone(), true, definition, of.beginning.cursor);
+        let new = prepare(caller, id.clone(), true, definition, of.beginning.cursor);
         verification::verify(shared, &new.0, &endpoint, &of.secret).await?;
         let there = shared.get(&id).filter(|it| !it.state().is_over);
         let Some(webhook) = there else {
@@ -658,35 +658,8 @@ impl Webhooks {
         Some(now().after(granted))
     }
 
-    fn new(
-        &self,
-        caller: &Caller,
-        id: String,
-        is_subscription: bool,
-        of: Definition,
-        start: Cursor,
-    ) -> (
-        Arc<Webhook>,
-        tokio::sync::mpsc::UnboundedReceiver<Command>,
-    ) {
-        let owner = caller.principal();
-        let owner = Principal {
-            credential: owner.credential.lasting(),
-            expires_at: None,
-            ..owner.clone()
-        };
-        let state = State::new(of, start);
-        Webhook::new(id, Arc::new(owner), now(), is_subscription, state)
-    }
-
     /// Stores a new one and begins to send. Goes on to its end whoever waits for it.
-    async fn add(
-        &self,
-        (webhook, commands): (
-            Arc<Webhook>,
-            tokio::sync::mpsc::UnboundedReceiver<Command>,
-        ),
-    ) -> Result<Arc<Webhook>, WebhookError> {
+    async fn add(&self, (webhook, commands): Prepared) -> Result<Arc<Webhook>, WebhookError> {
         let webhooks = self.clone();
         to_the_end(async move {
             let shared = &webhooks.shared;
@@ -699,7 +672,7 @@ impl Webhooks {
                 vec![own, record::place(&webhook.id, &state)]
             };
             shared.hub.store(records, Vec::new()).await?;
-            Ok(webhooks.start(webhook, commands))
+            Ok(webhooks.run(webhook, commands))
         })
         .await
     }
@@ -714,7 +687,9 @@ impl Webhooks {
             let of = "all together";
             return Err(WebhookError::TooMany { of, max });
         }
-        let own = known.values().filter(|it| it.owner.name == webhook.owner.name);
+        let own = known
+            .values()
+            .filter(|it| it.owner.name == webhook.owner.name);
         let max = max / 10;
         if !webhook.owner.is_local() && own.count() >= max {
             let of = "this principal";
@@ -782,6 +757,26 @@ impl DeliveryStatus {
     }
 }
 
+/// One of a caller that is not known yet, with what its worker is told by.
+type Prepared = (Arc<Webhook>, mpsc::UnboundedReceiver<Command>);
+
+fn prepare(
+    caller: &Caller,
+    id: String,
+    is_subscription: bool,
+    of: Definition,
+    start: Cursor,
+) -> Prepared {
+    let owner = caller.principal();
+    let owner = Principal {
+        credential: owner.credential.lasting(),
+        expires_at: None,
+        ..owner.clone()
+    };
+    let state = State::new(of, start);
+    Webhook::new(id, Arc::new(owner), now(), is_subscription, state)
+}
+
 /// Whoever has it, and administrators.
 fn is_seen_by(webhook: &Webhook, caller: &Caller) -> bool {
     let principal = caller.principal();
@@ -835,7 +830,9 @@ fn sorted(arguments: &JsonObject) -> Value {
     let mut fields: Vec<_> = arguments.iter().collect();
     fields.sort_by_key(|(name, _)| *name);
     let fields = fields.into_iter();
-    fields.map(|(name, value)| (name.clone(), sort(value))).collect()
+    fields
+        .map(|(name, value)| (name.clone(), sort(value)))
+        .collect()
 }
 
 fn shorten(text: &str) -> String {

@@ -2,9 +2,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use futures_util::FutureExt;
 use notification_access::Refused;
 use notification_event::{Breaking, Filter, Position, Selector};
 use notification_hub::{
@@ -248,7 +248,10 @@ impl Work {
             Delivery::Ended(End::Administrator | End::Over(_)) => return Some(Next::Again),
             Delivery::Failed(error) => {
                 tracing::warn!(webhook = %self.webhook.id, %error, "webhook cannot read the log");
-                let waited = self.shared.stop.run_until_cancelled(tokio::time::sleep(RETRY));
+                let waited = self
+                    .shared
+                    .stop
+                    .run_until_cancelled(tokio::time::sleep(RETRY));
                 return Some(match waited.await {
                     Some(()) => Next::Again,
                     None => Next::Stop,

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use notification_hub::{Hub, Subscription};
+use notification_webhook::{Webhooks, WebhooksConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
@@ -172,6 +173,7 @@ pub(super) fn http(hub: &Hub) -> Http {
     let config = HttpConfig {
         capacity: Capacity::of_files(None),
         tls: None,
+        webhooks: Webhooks::new(hub.clone(), WebhooksConfig::default()),
         base_url: "http://localhost".to_owned(),
         authorization_servers: Vec::new(),
         body_timeout: Duration::from_secs(30),

@@ -1,6 +1,7 @@
 use notification_event::{Breaking, EventName, Invalid};
+use notification_webhook::Ending;
 use rmcp::model::{ErrorCode, ErrorData};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::shorten::shorten;
 
@@ -43,6 +44,28 @@ impl ErrorCodes {
         }
     }
 
+    fn callback_endpoint(self) -> ErrorCode {
+        match self {
+            Self::Sep3415 => ErrorCode(-32027),
+            Self::Sketch => ErrorCode(-32015),
+        }
+    }
+
+    /// Why a subscription has ended, as its receiver is told.
+    pub fn of_ending(self, ending: &Ending) -> Value {
+        json!(match ending {
+            Ending::Removed(name) => self.no_event(name.as_str()),
+            Ending::Changed(name, what) => self.has_changed(name, *what),
+            Ending::Unauthorized(reason) => self.may_not(reason.clone()),
+        })
+    }
+
+    /// Whoever is at an address does not want to be sent anything.
+    pub(super) fn unverified(self, reason: &str, message: String) -> ErrorData {
+        let data = json!({ "reason": reason });
+        ErrorData::new(self.callback_endpoint(), message, Some(data))
+    }
+
     /// There is no such event type, or not any more.
     pub(super) fn no_event(self, name: &str) -> ErrorData {
         let message = format!(
@@ -58,8 +81,11 @@ impl ErrorCodes {
     }
 
     /// There is as much as there may be.
-    pub(super) fn too_much(self, limit: &str, message: String) -> ErrorData {
-        let data = json!({ "limit": limit });
+    pub(super) fn too_much(self, limit: &str, max: Option<u64>, message: String) -> ErrorData {
+        let mut data = json!({ "limit": limit });
+        if let Some(max) = max {
+            data["max"] = max.into();
+        }
         ErrorData::new(self.resource_exhausted(), message, Some(data))
     }
 

@@ -14,7 +14,7 @@ const PAGE: usize = 100;
 const AFTER: &str = "after:";
 
 /// The ways in which events are delivered here.
-pub(super) const DELIVERED: [Delivery; 2] = [Delivery::Poll, Delivery::Push];
+const DELIVERED: [Delivery; 3] = [Delivery::Poll, Delivery::Push, Delivery::Webhook];
 
 /// `events/list`: the event types there are.
 pub(super) fn list(caller: &Caller, params: &Value, codes: ErrorCodes) -> Result<Value, ErrorData> {

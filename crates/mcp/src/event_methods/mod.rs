@@ -4,8 +4,9 @@
 //!
 //! - What a subscription wants (`wanted.rs`) is an event type, arguments that choose
 //!   among its events, and from where on.
-//! - `list.rs`, `poll.rs` and `push.rs` are the methods. A stream is one of events
-//!   like any other, in other words, as that of a session is.
+//! - `list.rs`, `poll.rs`, `push.rs` and `webhook.rs` are the methods. A stream is one of
+//!   events like any other, in other words, as that of a session is; what is posted is
+//!   a webhook like any other.
 //! - `errors.rs` are the errors, by the one or the other set of numbers.
 
 mod errors;
@@ -13,11 +14,13 @@ mod list;
 mod poll;
 mod push;
 mod wanted;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use notification_hub::{Caller, Hub, StreamOrder};
+use notification_webhook::Webhooks;
 use rmcp::model::ErrorData;
 use serde_json::{Value, json};
 
@@ -29,7 +32,13 @@ use crate::message::Message;
 pub(crate) const EXTENSION: &str = "io.modelcontextprotocol/events";
 
 /// Its methods.
-pub(crate) const METHODS: [&str; 3] = ["events/list", "events/poll", "events/stream"];
+pub(crate) const METHODS: [&str; 5] = [
+    "events/list",
+    "events/poll",
+    "events/stream",
+    "events/subscribe",
+    "events/unsubscribe",
+];
 
 /// How events are subscribed to.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +54,7 @@ pub struct EventsConfig {
 pub(crate) struct EventMethods {
     config: EventsConfig,
     pushed: Arc<Pushed>,
+    webhooks: Webhooks,
 }
 
 /// What such a request is answered with.
@@ -54,9 +64,10 @@ pub(crate) enum Answered {
 }
 
 impl EventMethods {
-    pub(crate) fn new(config: EventsConfig) -> Self {
+    pub(crate) fn new(config: EventsConfig, webhooks: Webhooks) -> Self {
         Self {
             config,
+            webhooks,
             pushed: Arc::default(),
         }
     }
@@ -71,6 +82,10 @@ impl EventMethods {
         let result = match message.method.as_str() {
             "events/list" => list::list(caller, params, codes)?,
             "events/poll" => poll::poll(caller, params, codes).await?,
+            "events/subscribe" => webhook::subscribe(caller, &self.webhooks, params, codes).await?,
+            "events/unsubscribe" => {
+                webhook::unsubscribe(caller, &self.webhooks, params, codes).await?
+            }
             _ => {
                 let id = message.id.clone().unwrap_or_default();
                 let heartbeat = self.config.heartbeat;

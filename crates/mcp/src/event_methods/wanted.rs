@@ -6,6 +6,7 @@ use notification_event::{
     Cursor, Delivery, Fields, Filter, Invalid, JsonObject, Selector, Timestamp, whole,
 };
 use notification_hub::{Caller, Declared, ReadError, Start};
+use notification_webhook::{Life, Secret};
 use rmcp::model::ErrorData;
 use serde_json::Value;
 
@@ -23,10 +24,21 @@ pub(super) struct Wanted {
     max_age: Option<Duration>,
     /// Of a poll.
     pub(super) max_events: Option<u64>,
+    /// Of a webhook.
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) life: Life,
+}
+
+/// Where a webhook goes: `{"mode": "webhook", "url", "secret"}`.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) url: String,
+    pub(super) secret: Secret,
 }
 
 impl Wanted {
-    /// Reads `{"name", "arguments"?, "cursor"?, "maxAgeMs"?}`, and `maxEvents` of a poll.
+    /// Reads `{"name", "arguments"?, "cursor"?, "maxAgeMs"?}`, `maxEvents` of a poll,
+    /// and `delivery` and `ttlMs` of a webhook.
     pub(super) fn read(
         caller: &Caller,
         params: &Value,
@@ -43,6 +55,13 @@ impl Wanted {
         let max_events = match mode {
             Delivery::Poll => fields.optional("maxEvents", at_least_one).flatten(),
             Delivery::Push | Delivery::Webhook => None,
+        };
+        let (endpoint, life) = match mode {
+            Delivery::Webhook => (
+                fields.required("delivery", endpoint),
+                fields.optional("ttlMs", life),
+            ),
+            Delivery::Poll | Delivery::Push => (None, None),
         };
         fields.finish().map_err(|invalid| misfit(&invalid))?;
         let name = name.unwrap_or_default();
@@ -63,6 +82,8 @@ impl Wanted {
             declared,
             max_age,
             max_events,
+            endpoint,
+            life: life.unwrap_or(Life::Unsaid),
         })
     }
 
@@ -85,26 +106,56 @@ impl Wanted {
 pub(super) fn refused(error: ReadError, codes: ErrorCodes) -> ErrorData {
     match error {
         ReadError::Refused(Refused::Limited(limited)) => {
-            codes.too_much(&limited.limit, limited.to_string())
+            codes.too_much(&limited.limit, None, limited.to_string())
         }
         ReadError::Refused(refused) => codes.may_not(refused.to_string()),
-        ReadError::Log(error) => {
-            ErrorData::internal_error(format!("the log could not be read: {error}"), None)
-        }
-        ReadError::Publish(error) => {
-            ErrorData::internal_error(format!("the log could not be read: {error}"), None)
-        }
+        ReadError::Log(error) => unavailable(&error),
+        ReadError::Publish(error) => unavailable(&error),
     }
 }
 
-fn text(value: Value) -> Result<String, Invalid> {
+/// The log cannot be read or written.
+pub(super) fn unavailable(error: &dyn std::fmt::Display) -> ErrorData {
+    ErrorData::internal_error(format!("the log could not be used: {error}"), None)
+}
+
+fn endpoint(value: Value) -> Result<Endpoint, Invalid> {
+    let mut fields = Fields::new(arguments(value)?);
+    mode(&mut fields, true);
+    let url = fields.required("url", text);
+    let secret = fields.required("secret", Fields::parsed);
+    fields.finish()?;
+    let endpoint = url
+        .zip(secret)
+        .map(|(url, secret)| Endpoint { url, secret });
+    endpoint.ok_or_else(|| Invalid::value("a url and a secret"))
+}
+
+/// Takes the `mode` of a delivery, which is `webhook`.
+pub(super) fn mode(fields: &mut Fields, is_required: bool) {
+    let webhook = |value: Value| match value.as_str() == Some("webhook") {
+        true => Ok(()),
+        false => Err(Invalid::value("webhook")),
+    };
+    match is_required {
+        true => fields.required("mode", webhook),
+        false => fields.optional("mode", webhook),
+    };
+}
+
+fn life(value: Value) -> Result<Life, Invalid> {
+    let granted = milliseconds(value)?;
+    Ok(granted.map_or(Life::Endless, Life::For))
+}
+
+pub(super) fn text(value: Value) -> Result<String, Invalid> {
     match value {
         Value::String(text) => Ok(text),
         _ => Err(Invalid::value("a string")),
     }
 }
 
-fn arguments(value: Value) -> Result<JsonObject, Invalid> {
+pub(super) fn arguments(value: Value) -> Result<JsonObject, Invalid> {
     match value {
         Value::Object(arguments) => Ok(arguments),
         Value::Null => Ok(JsonObject::new()),

@@ -10,6 +10,7 @@ use notification_event::Filter;
 use notification_hub::{Hub, HubConfig, PageRequest, Start, Subscribe, Subscription};
 use notification_log::MemoryLog;
 use notification_mcp::{Body, ErrorCodes, EventsConfig, Mcp, McpConfig, SessionsConfig};
+use notification_webhook::{Webhooks, WebhooksConfig};
 use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
 
@@ -34,6 +35,7 @@ impl Server {
         let log = Arc::new(MemoryLog::new());
         let hub = Hub::open(log, HubConfig::default()).await.unwrap();
         let config = McpConfig {
+            webhooks: Webhooks::new(hub.clone(), WebhooksConfig::default()),
             base_url: Some("http://127.0.0.1:8005".to_owned()),
             body_timeout: Duration::from_secs(30),
             events: EventsConfig {

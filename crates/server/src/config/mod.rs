@@ -52,6 +52,7 @@ pub struct Config {
     pub stream: Stream,
     pub mcp: Mcp,
     pub events: Events,
+    pub webhooks: Webhooks,
     pub clients: Clients,
     pub tasks: Tasks,
     pub shutdown: Shutdown,
@@ -240,6 +241,57 @@ pub struct Events {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in default.toml")]
+pub struct Webhooks {
+    pub dev_allow_loopback: bool,
+    #[serde(deserialize_with = "value::networks")]
+    pub allow_networks: Vec<IpNet>,
+    #[serde(deserialize_with = "value::receivers")]
+    pub allowed_receivers: Vec<String>,
+    #[serde(deserialize_with = "value::path")]
+    pub ca_file: Option<PathBuf>,
+    #[serde(
+        rename = "timeout_seconds",
+        deserialize_with = "value::seconds::<1, 60, _>"
+    )]
+    pub timeout: Duration,
+    #[serde(deserialize_with = "value::delays")]
+    pub retry_delays: Vec<Duration>,
+    #[serde(
+        rename = "retry_window_seconds",
+        deserialize_with = "value::seconds::<1, 604_800, _>"
+    )]
+    pub retry_window: Duration,
+    #[serde(deserialize_with = "value::integer::<1, 1_000_000, _>")]
+    pub suspend_after_attempts: u64,
+    #[serde(deserialize_with = "value::integer::<1, 100, _>")]
+    pub suspend_failure_percent: u64,
+    #[serde(deserialize_with = "value::integer::<1, 10_000, _>")]
+    pub destination_concurrency: u64,
+    #[serde(deserialize_with = "value::quota")]
+    pub destination_per_second: Option<u64>,
+    #[serde(deserialize_with = "value::integer::<1, 1_000_000, _>")]
+    pub max: u64,
+    #[serde(
+        rename = "rotation_grace_seconds",
+        deserialize_with = "value::seconds::<0, 31_536_000, _>"
+    )]
+    pub rotation_grace: Duration,
+    #[serde(
+        rename = "subscription_min_seconds",
+        deserialize_with = "value::seconds::<1, 31_536_000, _>"
+    )]
+    pub subscription_min: Duration,
+    #[serde(
+        rename = "subscription_max_seconds",
+        deserialize_with = "value::seconds::<1, 31_536_000, _>"
+    )]
+    pub subscription_max: Duration,
+    pub sign_with_key: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Tasks {
     #[serde(
         rename = "stalled_after_seconds",
@@ -348,6 +400,8 @@ impl Config {
             ("http", self.http != other.http),
             ("stream", self.stream != other.stream),
             ("mcp", self.mcp != other.mcp),
+            ("events", self.events != other.events),
+            ("webhooks", self.webhooks != other.webhooks),
             ("clients", self.clients != other.clients),
             ("tasks", self.tasks != other.tasks),
             ("shutdown", self.shutdown != other.shutdown),
@@ -378,6 +432,11 @@ impl Config {
         if config.stream.retry_min > config.stream.retry_max {
             let detail = "expected at most stream.retry_max_ms";
             return Err(bad_value("stream.retry_min_ms", detail.to_owned()));
+        }
+        if config.webhooks.subscription_min > config.webhooks.subscription_max {
+            let detail = "expected at most webhooks.subscription_max_seconds";
+            let key = "webhooks.subscription_min_seconds";
+            return Err(bad_value(key, detail.to_owned()));
         }
         if config.insecure_no_auth && config.auth.mode == AuthMode::Required {
             let detail = "expected false, as auth.mode is \"required\"";

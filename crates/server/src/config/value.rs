@@ -103,6 +103,37 @@ pub(super) fn urls<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D:
     }
 }
 
+/// What the addresses of receivers begin with: a URL with a path.
+pub(super) fn receivers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let expected = || D::Error::custom("expected URLs with a path such as https://a.example/");
+    let given = Vec::<String>::deserialize(from).map_err(|_| expected())?;
+    let is_one = |text: &String| {
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"));
+        let host = rest.and_then(|rest| Some(rest.split_once('/')?.0));
+        host.is_some_and(is_authority)
+    };
+    match given.iter().all(is_one) {
+        true => Ok(given),
+        false => Err(expected()),
+    }
+}
+
+/// Durations such as "30s" and "2m", of a second to a day each; 20 at most.
+pub(super) fn delays<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Duration>, D::Error> {
+    let expected = || D::Error::custom("expected up to 20 durations of 1s to 24h, such as 30s");
+    let given = Vec::<String>::deserialize(from).map_err(|_| expected())?;
+    let range = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
+    let delays = given.iter().map(|text| {
+        let duration = text.parse::<jiff::SignedDuration>().ok();
+        let duration = duration.and_then(|it| Duration::try_from(it).ok());
+        duration.filter(|it| range.contains(it))
+    });
+    let delays = delays.collect::<Option<Vec<_>>>();
+    delays.filter(|it| it.len() <= 20).ok_or_else(expected)
+}
+
 /// So much a second, or at once; 0 means no bound.
 pub(super) fn quota<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     let quota = integer::<0, { u32::MAX as u64 }, D>(from)?;

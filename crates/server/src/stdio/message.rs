@@ -94,7 +94,7 @@ impl Message {
     /// Whether it asks for what ends when its client wants it to, and not before
     /// (revision 2026-07-28, "Subscriptions"). Nobody waits for its answer at the end.
     pub(super) fn is_endless(&self) -> bool {
-        self.method == "subscriptions/listen"
+        matches!(&*self.method, "subscriptions/listen" | "events/stream")
     }
 
     /// Whether it names its version itself.

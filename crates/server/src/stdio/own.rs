@@ -9,11 +9,14 @@ use notification_access::Principal;
 use notification_http::{Capacity, Http};
 use notification_hub::{Caller, Hub};
 use notification_mcp::{Body, Mcp};
+use notification_webhook::Webhooks;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::reload::settings;
-use crate::server::{STOP_TIMEOUT, data_dir, http_config, look_after, mcp, open_hub, open_log};
+use crate::server::{
+    STOP_TIMEOUT, data_dir, http_config, look_after, mcp, open_hub, open_log, webhooks,
+};
 use crate::{Config, StartError};
 
 /// A server in this process, which listens nowhere: its endpoint is called.
@@ -25,6 +28,7 @@ pub(super) struct Own {
     endpoint: Endpoint,
     caller: Caller,
     mcp: Mcp,
+    webhooks: Webhooks,
     hub: Hub,
     stop: CancellationToken,
     drain: Duration,
@@ -43,16 +47,19 @@ impl Own {
         // No request comes over a socket, so no limit of files holds for streams,
         // and no URL is told to anybody.
         let capacity = Capacity::of_files(None);
-        let http_config = http_config(config, String::new(), capacity, None);
+        let webhooks = webhooks(config, &hub)?;
+        webhooks.start().await?;
+        let http_config = http_config(config, String::new(), capacity, None, webhooks.clone());
         let settings = settings(config, true);
         let http = Http::new(hub.clone(), http_config, settings, stop.clone());
-        let mcp = mcp(config, None);
+        let mcp = mcp(config, None, webhooks.clone());
         look_after(&mcp, &hub, &stop);
         let endpoint = mcp.endpoint(notification_http::plain_stream(http));
         Ok(Self {
             endpoint: Box::new(move |request| endpoint.clone().call(request.map(Into::into))),
             caller: hub.caller(Arc::new(Principal::local()), None),
             mcp,
+            webhooks,
             hub,
             stop,
             drain: config.shutdown.drain,
@@ -72,6 +79,7 @@ impl Own {
         self.stop.cancel();
         let stopping = async {
             self.mcp.shut_down().await;
+            self.webhooks.close().await;
             self.hub.close().await;
             self.hub.close_log().await
         };
