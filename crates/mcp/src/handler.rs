@@ -50,7 +50,7 @@ pub(crate) static SUPPORTED_VERSIONS: [ProtocolVersion; 3] = [
 ];
 
 /// The methods that are answered in revision 2026-07-28.
-pub(crate) const MODERN_METHODS: [&str; 16] = [
+pub(crate) const MODERN_METHODS: [&str; 18] = [
     "server/discover",
     "subscriptions/listen",
     "tasks/get",
@@ -59,6 +59,8 @@ pub(crate) const MODERN_METHODS: [&str; 16] = [
     "events/list",
     "events/poll",
     "events/stream",
+    "events/subscribe",
+    "events/unsubscribe",
     "tools/list",
     "tools/call",
     "resources/list",

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -16,12 +16,12 @@ pub struct DestinationLimits {
 }
 
 /// The places that deliveries go to, each known by its origin as long as somebody
-/// delivers there.
+/// delivers there, and a minute after its last verification.
 #[derive(Debug)]
 pub(crate) struct Destinations {
     limits: DestinationLimits,
     // A std mutex: held for lookups, never across an await.
-    known: Mutex<HashMap<String, Weak<Destination>>>,
+    known: Mutex<HashMap<String, Arc<Destination>>>,
 }
 
 /// What is behind one origin, however many webhooks lead there. One that does not
@@ -58,15 +58,15 @@ impl Destinations {
 
     pub(crate) fn get(&self, origin: &str) -> Arc<Destination> {
         let mut known = self.known.lock().expect("no holder panics");
-        if let Some(destination) = known.get(origin).and_then(Weak::upgrade) {
-            return destination;
+        if let Some(destination) = known.get(origin) {
+            return destination.clone();
         }
         // Now and then, when one is added.
         if known.len() >= 64 && known.len().is_power_of_two() {
-            known.retain(|_, destination| destination.strong_count() > 0);
+            known.retain(|_, it| Arc::strong_count(it) > 1 || it.was_verified_lately());
         }
         let destination = Arc::new(Destination::new(self.limits));
-        known.insert(origin.to_owned(), Arc::downgrade(&destination));
+        known.insert(origin.to_owned(), destination.clone());
         destination
     }
 }
@@ -115,6 +115,13 @@ impl Destination {
         }
         *left = left.checked_sub(1).ok_or(MINUTE - since.elapsed())?;
         Ok(())
+    }
+}
+
+impl Destination {
+    fn was_verified_lately(&self) -> bool {
+        let verifications = self.verifications.lock().expect("no holder panics");
+        verifications.1 < VERIFICATIONS && verifications.0.elapsed() < MINUTE
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Webhook {
     commands: mpsc::UnboundedSender<Command>,
     /// Rung when its state is not what its worker thinks.
     pub(crate) attention: Notify,
+    /// Rung when it may end at another time.
+    pub(crate) renewed: Notify,
 }
 
 /// What changes of a webhook.
@@ -197,6 +199,7 @@ impl Webhook {
             state: Mutex::new(state),
             commands,
             attention: Notify::new(),
+            renewed: Notify::new(),
         };
         (Arc::new(webhook), commanded)
     }

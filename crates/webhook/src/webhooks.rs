@@ -716,6 +716,7 @@ impl Webhooks {
             let record = record::webhook(&webhook, &of, shared.hub.access().secret());
             shared.hub.store(vec![record], Vec::new()).await?;
             webhook.state().of = of;
+            webhook.renewed.notify_one();
             Ok(())
         })
         .await

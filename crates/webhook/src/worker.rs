@@ -75,13 +75,15 @@ async fn expiry(webhook: &Webhook) {
     loop {
         let expires_at = webhook.state().of.expires_at;
         let left = expires_at.map(|time| time.as_millis() - now().as_millis());
+        let renewed = webhook.renewed.notified();
         match left {
             Some(..=0) => return,
             Some(left) => {
                 let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
-                tokio::time::sleep(left.min(QUIET)).await;
+                // A clock that is set anew is noticed, too.
+                let _ = tokio::time::timeout(left.min(QUIET), renewed).await;
             }
-            None => tokio::time::sleep(QUIET).await,
+            None => renewed.await,
         }
     }
 }

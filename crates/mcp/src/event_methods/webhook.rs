@@ -115,7 +115,10 @@ fn error_of(error: WebhookError, codes: ErrorCodes) -> ErrorData {
             codes.too_much(&limited.limit, None, message)
         }
         WebhookError::Refused(error) => refused(error.into(), codes),
-        WebhookError::Invalid(invalid) => misfit(&invalid),
+        WebhookError::Invalid(invalid) => match &*invalid.errors[0].field {
+            "url" => misfit(&invalid.within("delivery")),
+            _ => misfit(&invalid),
+        },
         WebhookError::TooMany { max, .. } => {
             codes.too_much("subscriptions", u64::try_from(max).ok(), message)
         }
