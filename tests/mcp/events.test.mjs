@@ -52,6 +52,7 @@ async function startApplication(t) {
   });
   const server = http.createServer(async (request, response) => {
     const body = await buffer(request);
+    if (request.method !== 'POST') return response.writeHead(404).end();
     const url = new URL(request.url, told.url);
     const { delivery } = (await store.get(url.searchParams.get('mcp_event_subscription'))) ?? {};
     // Throws if the official library does not take the signature.
@@ -143,14 +144,14 @@ for (const [lane, discovers] of [['2026-07-28', true], ['2025-11-25', false]]) {
     application.isDown = false;
     await eventually('it hears of it', () => application.events.at(-1).eventId === second);
 
-    const { key: ours } = subscription;
-    const refreshed = await events.refresh({ key: ours });
-    assert.equal(refreshed.id, subscription.id);
+    const { id } = subscription;
+    const refreshed = await events.refresh({ id });
+    assert.equal(refreshed.id, id);
 
-    const before = await store.get(ours);
+    const before = await store.getById(id);
     const secret = `whsec_${randomBytes(32).toString('base64')}`;
-    await store.update(ours, { delivery: { ...before.delivery, secret } });
-    await events.refresh({ key: ours });
+    await store.update(before.key, { delivery: { ...before.delivery, secret } });
+    await events.refresh({ id });
     const third = await happen(server, 5);
     await eventually('it takes the new secret', () => application.events.at(-1).eventId === third);
     // Whoever knows the old one only takes it as well.
@@ -158,7 +159,7 @@ for (const [lane, discovers] of [['2026-07-28', true], ['2025-11-25', false]]) {
     const raw = JSON.stringify(rotated.body);
     assert.ok(new Webhook(before.delivery.secret).verify(raw, rotated.headers));
 
-    await events.unsubscribe({ key: ours });
+    await events.unsubscribe({ id });
     await happen(server, 6);
     const webhooks = await (await server.ask('GET', '/v1/webhooks')).json();
     assert.deepEqual(webhooks.webhooks, []);
