@@ -108,7 +108,7 @@ for (const [lane, discovers] of [['2026-07-28', true], ['2025-11-25', false]]) {
   test(`an application is woken, with the client of ${lane}`, async (t) => {
     const server = await NotificationServer.startSecured(t, SETTINGS);
     await declare(server);
-    const key = await server.createKey('agent', ['subscribe:ops/**']);
+    const key = await server.createKey('agent', ['webhooks', 'subscribe:ops/**']);
     const application = await startApplication(t);
     const { store } = application;
     const client = await connect(t, server, key, store, discovers);
@@ -170,7 +170,7 @@ for (const [lane, discovers] of [['2026-07-28', true], ['2025-11-25', false]]) {
 test('an application is told that what it relies on is gone', async (t) => {
   const server = await NotificationServer.startSecured(t, SETTINGS);
   await declare(server);
-  const key = await server.createKey('agent', ['subscribe:**']);
+  const key = await server.createKey('agent', ['webhooks', 'subscribe:**']);
   const application = await startApplication(t);
   const client = await connect(t, server, key, application.store, true);
   await client.experimental_events.subscribe({
@@ -187,7 +187,7 @@ test('an application is told that what it relies on is gone', async (t) => {
 test('nobody subscribes without an answer from the address', async (t) => {
   const server = await NotificationServer.startSecured(t, SETTINGS);
   await declare(server);
-  const key = await server.createKey('agent', ['subscribe:**']);
+  const key = await server.createKey('agent', ['webhooks', 'subscribe:**']);
   const application = await startApplication(t);
   application.isDown = true;
   const client = await connect(t, server, key, application.store, true);

@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use notification_event::schema::{described, reference};
 use notification_event::{ClientId, Filter, Invalid, ParseError, Timestamp};
 use notification_hub::{Start, Subscribe};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::operation::Operation;
 use crate::problem::Problem;
@@ -146,14 +146,19 @@ pub(crate) fn start(query: &mut Query, now: Timestamp) -> Option<Start> {
     last_event_id.or(since)
 }
 
-pub(crate) fn describe_start(operation: Operation) -> Operation {
+/// What [`Start::parse`] reads.
+pub(crate) fn start_schema() -> Value {
     let ago = json!({
         "description": "So long ago: a duration such as 10m or 2h",
         "type": "string", "pattern": "^[0-9]{1,6}[hms]$",
     });
     let everything = json!({"const": "all"});
     let since = [everything, reference("Cursor"), reference("Timestamp"), ago];
-    operation.query("since", json!({"anyOf": since})).query(
+    json!({"anyOf": since})
+}
+
+pub(crate) fn describe_start(operation: Operation) -> Operation {
+    operation.query("since", start_schema()).query(
         "last_event_id",
         described(reference("Cursor"), "Not with since"),
     )

@@ -17,7 +17,7 @@ use crate::media_type::only_json;
 use crate::operation::Operation;
 use crate::path::PathNames;
 use crate::problem::Problem;
-use crate::query::NoQuery;
+use crate::query::{NoQuery, start_schema};
 
 /// The longest that a description may be, in characters.
 const MAX_DESCRIPTION: usize = 256;
@@ -30,12 +30,12 @@ impl FromStr for WebhookId {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let is_id = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        let is_id = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
         match (1..=64).contains(&text.len()) && text.bytes().all(is_id) {
             true => Ok(Self(text.to_owned())),
             false => Err(ParseError {
                 what: "id of a webhook",
-                expected: "1 to 64 of the characters A-Z a-z 0-9 _",
+                expected: "1 to 64 of the characters A-Z a-z 0-9 _ -",
             }),
         }
     }
@@ -43,7 +43,7 @@ impl FromStr for WebhookId {
 
 impl WebhookId {
     fn schema() -> Value {
-        json!({"type": "string", "pattern": "^[A-Za-z0-9_]{1,64}$"})
+        json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"})
     }
 
     /// Adds it to the path of an operation.
@@ -367,7 +367,7 @@ const REQUIRED: [&str; 7] = [
 
 fn url() -> Value {
     described(
-        json!({"type": "string", "maxLength": 2048}),
+        json!({"type": "string", "format": "uri", "maxLength": 2048}),
         "An https address of a public place",
     )
 }
@@ -397,17 +397,18 @@ fn definition() -> Value {
 
 fn beginning() -> Value {
     json!({
-        "since": described(
-            json!({"type": "string"}),
-            "From where on: a cursor, a time, how long ago such as 10m, or all; absent is from now",
-        ),
+        "since": described(start_schema(), "From where on; absent is from now"),
         "expires_at": described(reference("Timestamp"), "When it ends by itself"),
     })
 }
 
+/// What is padded has no bits left over, as encoders write it.
+const SECRET: &str = "^whsec_(([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/][AQgw]==)?\
+                      |([A-Za-z0-9+/]{4}){8,20}[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$";
+
 fn secret() -> Value {
     json!({"secret": described(
-        json!({"type": "string", "pattern": "^whsec_"}),
+        json!({"type": "string", "pattern": SECRET}),
         "whsec_ and 24 to 64 bytes in base64",
     )})
 }

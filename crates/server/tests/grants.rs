@@ -22,12 +22,15 @@ enum Deed {
     SeeTask(&'static str),
     Be(&'static str),
     AcknowledgeAs(&'static str),
+    HaveDelivered,
     SeeConnections,
     Administrate,
 }
-use Deed::{AcknowledgeAs, Administrate, Be, Publish, Read, Report, SeeConnections, SeeTask};
+use Deed::{
+    AcknowledgeAs, Administrate, Be, HaveDelivered, Publish, Read, Report, SeeConnections, SeeTask,
+};
 
-const DEEDS: [Deed; 15] = [
+const DEEDS: [Deed; 16] = [
     Publish("ops/db"),
     Publish("dev"),
     Report("ops/db"),
@@ -41,12 +44,13 @@ const DEEDS: [Deed; 15] = [
     Be("alice"),
     Be("bob"),
     AcknowledgeAs("alice"),
+    HaveDelivered,
     SeeConnections,
     Administrate,
 ];
 
 /// Who has these grants may do these deeds, and none of the others.
-const TABLE: [(&[&str], &[Deed]); 14] = [
+const TABLE: [(&[&str], &[Deed]); 16] = [
     (&[], &[]),
     (&["publish:ops/**"], &[Publish("ops/db"), Report("ops/db")]),
     (&["publish:dev"], &[Publish("dev"), Report("dev")]),
@@ -81,6 +85,11 @@ const TABLE: [(&[&str], &[Deed]); 14] = [
     ),
     (&["acknowledge"], &[]),
     (&["acknowledge", "client:alice"], &[AcknowledgeAs("alice")]),
+    (&["webhooks"], &[]),
+    (
+        &["webhooks", "subscribe:dev"],
+        &[Read("dev"), SeeTask("dev"), HaveDelivered],
+    ),
     (&["connections:read"], &[SeeConnections]),
     (&["admin"], &DEEDS),
 ];
@@ -137,7 +146,7 @@ fn who_is_nobody_gets_nothing_through_any_door() {
 
 /// Every door that is not for everybody. That none is missing is checked against
 /// what the server says of itself.
-const DOORS: [&str; 34] = [
+const DOORS: [&str; 45] = [
     "GET /v1/stream",
     "GET /mcp",
     "POST /mcp",
@@ -163,6 +172,17 @@ const DOORS: [&str; 34] = [
     "GET /v1/event-types/e",
     "PUT /v1/event-types/e",
     "DELETE /v1/event-types/e",
+    "GET /v1/webhooks",
+    "POST /v1/webhooks",
+    "GET /v1/webhooks/public-key",
+    "GET /v1/webhooks/w",
+    "PATCH /v1/webhooks/w",
+    "DELETE /v1/webhooks/w",
+    "POST /v1/webhooks/w/rotate-secret",
+    "POST /v1/webhooks/w/test",
+    "GET /v1/webhooks/w/attempts",
+    "GET /v1/webhooks/w/dead-letters",
+    "POST /v1/webhooks/w/dead-letters/redeliver",
     "GET /v1/keys",
     "POST /v1/keys",
     "DELETE /v1/keys/k",
@@ -218,7 +238,10 @@ type Outcome = Result<(), String>;
 
 impl World {
     fn new() -> Self {
-        let secured = Secured::start("[limits.principal]\nrequests_per_second = 0");
+        let secured = Secured::start(
+            "[limits.principal]\nrequests_per_second = 0\n\
+             [webhooks]\nallowed_receivers = [\"https://hooks.invalid/\"]",
+        );
         let world = Self { secured };
         for topic in ["ops/db", "dev"] {
             let task = json!({"task_name": "T", "topic": topic, "state": "running"});
@@ -249,6 +272,7 @@ impl World {
             "groups": ask("/v1/groups"),
             "clients": ask("/v1/clients")["clients"].as_array().unwrap().len(),
             "keys": keys,
+            "webhooks": ask("/v1/webhooks")["webhooks"].as_array().unwrap().len(),
         })
     }
 
@@ -325,7 +349,7 @@ impl World {
                 let acknowledged = json!({"client_id": client, "cursor": cursor});
                 vec![("acknowledge", acknowledged)]
             }
-            Read(_) | Be(_) | SeeConnections | Administrate => vec![],
+            Read(_) | Be(_) | HaveDelivered | SeeConnections | Administrate => vec![],
         }
     }
 
@@ -431,6 +455,10 @@ impl World {
                     "POST acks",
                     ask("POST", &path, Some(&json!({"cursor": cursor}))),
                 )]
+            }
+            HaveDelivered => {
+                let wanted = json!({"url": "https://hooks.invalid/", "topics": ["dev"]});
+                vec![("POST webhook", ask("POST", "/v1/webhooks", Some(&wanted)))]
             }
             SeeConnections => ["/v1/connections", "/v1/clients", "/v1/groups", "/metrics"]
                 .map(|path| (path, ask("GET", path, None)))

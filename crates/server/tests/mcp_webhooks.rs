@@ -36,7 +36,7 @@ struct Site {
 impl Site {
     fn start(settings: &str) -> Self {
         let secured = Secured::start(settings);
-        let client = secured.allowed("agent", &["subscribe:**"]);
+        let client = secured.allowed("agent", &["webhooks", "subscribe:**"]);
         let site = Self {
             secured,
             client,
@@ -235,7 +235,7 @@ fn subscription_identity() {
         ),
         id(&site, with(site.wanted("/2"), "arguments", both.clone())),
     ];
-    let other_client = site.secured.allowed("other", &["subscribe:**"]);
+    let other_client = site.secured.allowed("other", &["webhooks", "subscribe:**"]);
     let wanted = with(site.wanted("/"), "arguments", both.clone());
     let of_other = site.ask_as(&other_client, "events/subscribe", wanted.clone());
     let all = [&others[..], &[of_other["result"]["id"].clone()]].concat();
@@ -264,9 +264,11 @@ fn only_who_says_who_he_is_may_subscribe() {
         .message();
     assert_eq!(answer["error"]["code"], -32012, "{answer}");
     let site = Site::start(QUICK);
-    let stranger = site.secured.allowed("stranger", &["publish:**"]);
-    let answer = site.ask_as(&stranger, "events/subscribe", site.wanted("/"));
-    assert_eq!(answer["error"]["code"], -32024, "{answer}");
+    for (name, allow) in [("reader", "subscribe:**"), ("stranger", "webhooks")] {
+        let somebody = site.secured.allowed(name, &[allow]);
+        let answer = site.ask_as(&somebody, "events/subscribe", site.wanted("/"));
+        assert_eq!(answer["error"]["code"], -32024, "{answer}");
+    }
     assert!(site.receiver.received().is_empty());
 }
 

@@ -204,8 +204,9 @@ fn the_fields_are_those_that_the_server_knows() {
         }
     }
     assert_eq!(
-        seen, 8,
-        "three kinds of events, a report, acknowledgements, event types, keys, tickets"
+        seen, 12,
+        "three kinds of events, a report, acknowledgements, event types, keys, tickets; webhooks, \
+         their changes, secrets and dead letters"
     );
 }
 

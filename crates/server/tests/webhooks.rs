@@ -595,7 +595,7 @@ fn what_makes_no_sense_is_refused_by_field() {
     }
     assert_eq!(server.get("/v1/webhooks").json()["webhooks"], json!([]));
     assert_eq!(server.get("/v1/webhooks/wh_nobody").status, 404);
-    assert_eq!(server.get("/v1/webhooks/no-id").status, 422);
+    assert_eq!(server.get("/v1/webhooks/no.id").status, 422);
     assert_eq!(
         patch(&server, "wh_nobody", &json!({"paused": true})).status,
         404
@@ -633,8 +633,9 @@ fn only_public_places_are_delivered_to() {
 fn everybody_sees_his_own_and_verifies_where_they_go() {
     let secured = Secured::start("[webhooks]\ndev_allow_loopback = true\n");
     let receiver = Receiver::start();
-    let (key, alice) = secured.key(&json!({"name": "alice", "allow": ["subscribe:ops/**"]}));
-    let bob = secured.allowed("bob", &["subscribe:ops/**"]);
+    let (key, alice) =
+        secured.key(&json!({"name": "alice", "allow": ["webhooks", "subscribe:ops/**"]}));
+    let bob = secured.allowed("bob", &["webhooks", "subscribe:ops/**"]);
     let admin = Secured::admin();
     let create = |of: &Credential, path: &str, topic: &str| {
         let body = json!({"url": receiver.url(path), "topics": [topic]});

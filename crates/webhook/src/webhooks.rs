@@ -344,6 +344,7 @@ impl Webhooks {
         caller: &Caller,
         of: NewWebhook,
     ) -> Result<(JsonObject, String), WebhookError> {
+        caller.need(Grant::Webhooks)?;
         let shared = &self.shared;
         let endpoint = self.endpoint(&of.url)?;
         let wanted = self.wanted(caller, of.wanted)?;
@@ -371,7 +372,7 @@ impl Webhooks {
 
     /// Every webhook that one may see, the oldest first.
     pub fn list(&self, caller: &Caller) -> Result<Vec<JsonObject>, WebhookError> {
-        caller.vouch()?;
+        caller.need(Grant::Webhooks)?;
         let mut all = self.shared.all();
         all.retain(|webhook| is_seen_by(webhook, caller));
         all.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
@@ -531,6 +532,7 @@ impl Webhooks {
         caller: &Caller,
         of: NewSubscription,
     ) -> Result<Granted, WebhookError> {
+        caller.need(Grant::Webhooks)?;
         let shared = &self.shared;
         let endpoint = self.endpoint(&of.url)?;
         let wanted = NewWanted::EventType(of.name.clone(), of.arguments);
@@ -591,7 +593,7 @@ impl Webhooks {
         name: &EventName,
         arguments: JsonObject,
     ) -> Result<bool, WebhookError> {
-        caller.vouch()?;
+        caller.need(Grant::Webhooks)?;
         let endpoint = self.endpoint(url)?;
         let wanted = Wanted::EventType {
             name: name.clone(),
@@ -738,7 +740,7 @@ impl Webhooks {
     }
 
     fn find(&self, caller: &Caller, id: &str) -> Result<Arc<Webhook>, WebhookError> {
-        caller.vouch()?;
+        caller.need(Grant::Webhooks)?;
         let webhook = self.shared.get(id).filter(|it| is_seen_by(it, caller));
         webhook.ok_or_else(|| WebhookError::Unknown(shorten(id)))
     }

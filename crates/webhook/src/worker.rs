@@ -101,11 +101,14 @@ async fn idle(commands: &mut mpsc::UnboundedReceiver<Command>) -> Next {
     }
 }
 
+/// The event type that a webhook is sent occurrences of, and what chooses among them.
+type Chosen = Option<(Arc<Declared>, Selector)>;
+
 /// What is under way.
 struct Work {
     shared: Arc<Shared>,
     webhook: Arc<Webhook>,
-    declared: Option<(Arc<Declared>, Selector)>,
+    declared: Chosen,
     subscription: Subscription,
     /// Read, and not begun yet.
     waiting: VecDeque<Item>,
@@ -358,10 +361,7 @@ impl Work {
 }
 
 /// What is read for a webhook, and what of it is chosen.
-fn read(
-    wanted: Wanted,
-    declared: Option<Arc<Declared>>,
-) -> Result<(Filter, Option<(Arc<Declared>, Selector)>), Ending> {
+fn read(wanted: Wanted, declared: Option<Arc<Declared>>) -> Result<(Filter, Chosen), Ending> {
     match (wanted, declared) {
         (Wanted::Filter(filter), _) => Ok((filter, None)),
         (Wanted::EventType { name, .. }, None) => Err(Ending::Removed(name)),
