@@ -23,6 +23,7 @@ CALLS = [
     ("get_recent_events", {"topic": "**", "limit": 5}),
     ("acknowledge", {"client_id": "tester", "event_ids": ["tried"]}),
     ("get_receipts", {"event_id": "tried"}),
+    ("explain_delivery", {"event_id": "tried"}),
     ("report_progress", {"task_id": "job", "task_name": "Job", "progress": 10}),
     ("get_task", {"task_id": "job"}),
     ("list_tasks", {}),

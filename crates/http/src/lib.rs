@@ -34,6 +34,7 @@ mod certificate;
 mod clients;
 mod confirmation;
 mod connections;
+mod deliveries;
 #[cfg(any(test, fuzzing))]
 mod differential;
 mod door;

@@ -12,8 +12,8 @@ use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::router::doors;
 use crate::{
-    clients, connections, event_types, keys, publish, session, stream, tasks, webhook_deliveries,
-    webhooks,
+    clients, connections, deliveries, event_types, keys, publish, session, stream, tasks,
+    webhook_deliveries, webhooks,
 };
 
 /// `GET /openapi.json`: all the doors, as OpenAPI 3.1 describes them.
@@ -56,6 +56,7 @@ fn components() -> Value {
         ("Client", clients::Client::schema()),
         ("Task", tasks::schema()),
         ("EventTypeDeclared", event_types::schema()),
+        ("Recipient", deliveries::schema()),
         ("Webhook", webhooks::schema()),
         ("WebhookAttempt", webhook_deliveries::attempt_schema()),
         ("DeadLetter", webhook_deliveries::dead_letter_schema()),

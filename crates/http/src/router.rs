@@ -17,9 +17,9 @@ use crate::http::Http;
 use crate::identity::{address, identify};
 use crate::problem::Problem;
 use crate::{
-    clients, connections, events, groups, headers, health, keys, metrics, openapi, publish,
-    receipts, resource_metadata, session, stream, tasks, tickets, webhook_deliveries, webhooks,
-    welcome,
+    clients, connections, deliveries, events, groups, headers, health, keys, metrics, openapi,
+    publish, receipts, resource_metadata, session, stream, tasks, tickets, webhook_deliveries,
+    webhooks, welcome,
 };
 
 /// What is served on `/mcp`, and how a request for it is refused before it gets there.
@@ -91,6 +91,8 @@ pub(crate) fn doors() -> Vec<Door> {
             .post(publish::events, publish::describe_events()),
         Door::at("/v1/events/{event_id}/receipts")
             .get(receipts::receipts, receipts::describe_receipts()),
+        Door::at("/v1/events/{event_id}/deliveries")
+            .get(deliveries::explain, deliveries::describe_explain()),
         Door::at("/v1/topics/{*topic}").post(publish::topic, publish::describe_topic()),
         Door::at("/v1/tasks").get(tasks::list, tasks::describe_list()),
         Door::at("/v1/tasks/{task_id}")

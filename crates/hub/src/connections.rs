@@ -14,8 +14,10 @@ use uuid::Uuid;
 use crate::StreamControl;
 use crate::bell::Bell;
 use crate::cohort::Cohort;
+use crate::explain::{NotGiven, Recipient};
 use crate::metrics::ConflationLabel;
-use crate::{Metrics, Rate};
+use crate::shared::Shared;
+use crate::{Frame, Metrics, Rate};
 
 /// The open streams.
 #[derive(Debug)]
@@ -42,6 +44,9 @@ pub(crate) struct Connection {
     pub(crate) of: Belonging,
     cohort: Arc<Cohort>,
     position: AtomicU64,
+    /// Where it was when it was opened.
+    began_after: Position,
+    not_given: Mutex<NotGiven>,
     pace: AtomicU8,
     sent: AtomicU64,
     conflated: AtomicU64,
@@ -251,6 +256,8 @@ impl Connections {
             of,
             cohort,
             position: AtomicU64::new(position.0),
+            began_after: position,
+            not_given: Mutex::default(),
             pace: AtomicU8::new(Pace::Starting as u8),
             sent: AtomicU64::new(0),
             conflated: AtomicU64::new(0),
@@ -386,6 +393,16 @@ impl Connections {
         }
     }
 
+    /// What became of an event for each stream.
+    pub(crate) fn explain(&self, shared: &Shared, frame: &Frame) -> Vec<Recipient> {
+        let open = self.open();
+        let attended = open.by_id.values().filter(|c| !c.of.is_unattended);
+        let attended: Vec<_> = attended.cloned().collect();
+        drop(open);
+        let explained = attended.iter().map(|it| it.explain(shared, frame));
+        explained.collect()
+    }
+
     /// Takes note that a reader was not given events, because newer ones took their place.
     pub(crate) fn conflated(&self, connection: &Connection, reason: &'static str, events: u64) {
         connection.conflated.fetch_add(events, Ordering::Relaxed);
@@ -407,6 +424,32 @@ impl Connection {
     /// Takes note of events for itself; who counts them all does so apart.
     pub(crate) fn sent(&self, events: usize) {
         self.sent.fetch_add(events as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn filter(&self) -> &Filter {
+        &self.cohort.filter
+    }
+
+    pub(crate) fn began_after(&self) -> Position {
+        self.began_after
+    }
+
+    /// Takes note that it was not given what it wanted, and why.
+    pub(crate) fn not_given(&self, position: Position, why: &'static str) {
+        let mut not_given = self.not_given.lock().expect("no holder panics");
+        not_given.push(position, why);
+    }
+
+    /// Why it was not given what it wanted, if it was not.
+    pub(crate) fn why_not(&self, position: Position) -> Option<&'static str> {
+        let not_given = self.not_given.lock().expect("no holder panics");
+        not_given.why(position)
+    }
+
+    /// Whether it is not known any more if it was given what it wanted.
+    pub(crate) fn has_forgotten(&self, position: Position) -> bool {
+        let not_given = self.not_given.lock().expect("no holder panics");
+        not_given.has_forgotten(position)
     }
 
     pub(crate) fn moved_to(&self, position: Position) {
@@ -492,7 +535,7 @@ impl Connection {
         self.unconfirmed.lock().expect("no holder panics")
     }
 
-    fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         Position(self.position.load(Ordering::Relaxed))
     }
 

@@ -233,6 +233,7 @@ impl Hub {
             closing: closing.clone(),
             workers: TaskTracker::new(),
             started: Instant::now(),
+            explains: std::sync::Mutex::default(),
         });
         let workers = &shared.workers;
         workers.spawn(publishing);
@@ -258,6 +259,11 @@ impl Hub {
     pub async fn publish_one(&self, draft: Draft) -> Result<Published, PublishError> {
         let mut published = self.publish(vec![draft]).await?;
         Ok(published.pop().expect("one answer for one event"))
+    }
+
+    /// Whether an event is for this client, or nobody in particular.
+    pub fn is_for(&self, event: &Frame, client: Option<&ClientId>) -> bool {
+        self.shared.is_for(event, client)
     }
 
     /// What is stored beside the events of a kind that means nothing to the hub.

@@ -22,7 +22,7 @@ use crate::presence::Presence;
 use crate::publisher::{Prepared, Publisher};
 use crate::receipts::Receipts;
 use crate::tasks::Tasks;
-use crate::{Frame, HubConfig, Metrics, PublishError, Published};
+use crate::{Explains, Frame, HubConfig, Metrics, PublishError, Published};
 
 /// How long a stream that is to end has for it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) closing: CancellationToken,
     pub(crate) workers: TaskTracker,
     pub(crate) started: Instant,
+    /// Who else knows what became of events.
+    pub(crate) explains: std::sync::Mutex<Vec<Arc<dyn Explains>>>,
 }
 
 /// A part of the log, as frames.

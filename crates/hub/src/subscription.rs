@@ -638,12 +638,19 @@ impl Subscription {
 
     /// Takes note of what it would have been given, but for its verdict.
     fn not_give(&mut self, frames: Vec<(Position, Verdict)>) {
-        for (_, verdict) in &frames {
+        for (position, verdict) in &frames {
             if let Verdict::Conflated(reason) = verdict {
                 self.conflated += 1;
                 self.hub.connections.conflated(&self.connection, reason, 1);
+                let why = if *reason == "rate" {
+                    "rate"
+                } else {
+                    "superseded"
+                };
+                self.connection.not_given(*position, why);
             } else {
                 self.hub.metrics.expired.inc();
+                self.connection.not_given(*position, "expired");
             }
         }
         if !frames.is_empty() {

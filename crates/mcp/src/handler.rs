@@ -194,8 +194,8 @@ impl ServerHandler for Handler {
                 "Publishes notifications and task progress to everyone who is connected. \
                  Tell people something with send_notification, programs with publish_event, and \
                  how far a long job is with report_progress; get_recent_events says what was \
-                 published, get_receipts who has seen what, and connection_status who is \
-                 listening and how to listen.",
+                 published, get_receipts who has seen what, explain_delivery why somebody has not, and \
+                 connection_status who is listening and how to listen.",
             )
     }
 

@@ -16,8 +16,8 @@ use crate::plain_calls::PlainCalls;
 use crate::sessions::{SessionCalls, Sessions, SessionsConfig};
 use crate::toolbox::Toolbox;
 use crate::tools::{
-    AcknowledgeEvents, ConnectionStatus, GetReceipts, GetRecentEvents, GetTask, ListTasks,
-    PublishEvent, ReportProgress, SendNotification, SimulateProgress,
+    AcknowledgeEvents, ConnectionStatus, ExplainDelivery, GetReceipts, GetRecentEvents, GetTask,
+    ListTasks, PublishEvent, ReportProgress, SendNotification, SimulateProgress,
 };
 use crate::watches::Watches;
 
@@ -71,7 +71,8 @@ impl Mcp {
             .with(AcknowledgeEvents)
             .with(GetReceipts)
             .with(PublishEvent)
-            .with(GetRecentEvents);
+            .with(GetRecentEvents)
+            .with(ExplainDelivery);
         #[cfg(feature = "conformance-fixtures")]
         let tools = crate::fixtures::add_tools(tools);
         let handler = Handler::new(tools);

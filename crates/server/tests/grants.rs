@@ -146,13 +146,14 @@ fn who_is_nobody_gets_nothing_through_any_door() {
 
 /// Every door that is not for everybody. That none is missing is checked against
 /// what the server says of itself.
-const DOORS: [&str; 45] = [
+const DOORS: [&str; 46] = [
     "GET /v1/stream",
     "GET /mcp",
     "POST /mcp",
     "GET /v1/events",
     "POST /v1/events",
     "GET /v1/events/e/receipts",
+    "GET /v1/events/e/deliveries",
     "POST /v1/topics/ops",
     "GET /v1/tasks",
     "GET /v1/tasks/t",
@@ -460,9 +461,15 @@ impl World {
                 let wanted = json!({"url": "https://hooks.invalid/", "topics": ["dev"]});
                 vec![("POST webhook", ask("POST", "/v1/webhooks", Some(&wanted)))]
             }
-            SeeConnections => ["/v1/connections", "/v1/clients", "/v1/groups", "/metrics"]
-                .map(|path| (path, ask("GET", path, None)))
-                .to_vec(),
+            SeeConnections => {
+                let paths = ["/v1/connections", "/v1/clients", "/v1/groups", "/metrics"];
+                let seen = paths.map(|path| (path, ask("GET", path, None)));
+                let path = "/v1/events/none/deliveries";
+                let explained = not_found_is_fine(&secured.ask(by, "GET", path, None));
+                seen.into_iter()
+                    .chain([("GET deliveries", explained)])
+                    .collect()
+            }
             Administrate => vec![
                 ("PUT group", ask("PUT", "/v1/groups/g/clients/c", None)),
                 (

@@ -28,7 +28,7 @@ use tokio::process::{Child, Command};
 const TOPIC: &str = "notification://topics/default";
 
 /// Arguments with which each tool does something, in this order.
-fn calls() -> [(&'static str, Value); 10] {
+fn calls() -> [(&'static str, Value); 11] {
     [
         ("send_notification", json!({"message": "from a tool"})),
         (
@@ -41,6 +41,7 @@ fn calls() -> [(&'static str, Value); 10] {
             json!({"client_id": "tester", "event_ids": ["tried"]}),
         ),
         ("get_receipts", json!({"event_id": "tried"})),
+        ("explain_delivery", json!({"event_id": "tried"})),
         (
             "report_progress",
             json!({"task_id": "job", "task_name": "Job", "progress": 10}),

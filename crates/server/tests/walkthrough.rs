@@ -235,7 +235,8 @@ fn the_tools_are_listed_with_their_bounds() {
             "acknowledge",
             "get_receipts",
             "publish_event",
-            "get_recent_events"
+            "get_recent_events",
+            "explain_delivery"
         ]
     );
     let bounds = |tool: usize, field: &str, bound: &str| {

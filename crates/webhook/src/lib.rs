@@ -28,6 +28,7 @@ mod client;
 mod config;
 mod destination;
 mod endpoint;
+mod explain;
 mod guard;
 mod health;
 mod metrics;

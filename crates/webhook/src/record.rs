@@ -29,6 +29,7 @@ pub(crate) struct Stored {
 
 /// Where it is in the log.
 pub(crate) struct Place {
+    pub(crate) began: Cursor,
     pub(crate) watermark: Cursor,
     pub(crate) settled: BTreeSet<Position>,
     pub(crate) suspended_at: Option<Timestamp>,
@@ -66,6 +67,7 @@ pub(crate) fn webhook(webhook: &Webhook, of: &Definition, secret: &ServerSecret)
 pub(crate) fn place(id: &str, state: &State) -> Record {
     let settled: Vec<_> = state.settled.iter().map(|position| position.0).collect();
     let json = json!({
+        "began": state.began,
         "cursor": state.watermark,
         "settled": settled,
         "suspended_at": state.health.suspended_at,
@@ -184,6 +186,7 @@ pub(crate) fn read_place(of: &Record) -> Option<Place> {
     let settled = json.get("settled")?.as_array()?.iter();
     let settled = settled.map(|position| position.as_u64().map(Position));
     Some(Place {
+        began: json.get("began")?.as_str()?.parse().ok()?,
         watermark: json.get("cursor")?.as_str()?.parse().ok()?,
         settled: settled.collect::<Option<_>>()?,
         suspended_at: time(json.get("suspended_at")?)?,

@@ -42,6 +42,8 @@ pub(crate) struct Webhook {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) of: Definition,
+    /// Where it was when it was created.
+    pub(crate) began: Cursor,
     /// Everything up to here was taken, or given up, or not wanted.
     pub(crate) watermark: Cursor,
     /// What beyond it was taken or given up.
@@ -274,6 +276,7 @@ impl State {
     pub(crate) fn new(of: Definition, watermark: Cursor) -> Self {
         Self {
             of,
+            began: watermark,
             watermark,
             settled: BTreeSet::new(),
             health: Health::default(),

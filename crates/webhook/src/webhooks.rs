@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::client::Client;
 use crate::destination::Destinations;
+use crate::explain::Explainer;
 use crate::secret::SigningKey;
 use crate::sender::{Item, now};
 use crate::shared::Shared;
@@ -229,6 +230,8 @@ impl Webhooks {
     pub async fn start(&self) -> Result<(), LogError> {
         self.load().await?;
         let shared = self.shared.clone();
+        let explainer = Explainer(Arc::downgrade(&shared));
+        shared.hub.also_explain(Arc::new(explainer));
         let keeping = keep(shared.clone());
         shared
             .tasks
@@ -271,6 +274,7 @@ impl Webhooks {
                 continue;
             };
             let mut state = State::new(it.of, place.watermark);
+            state.began = place.began;
             if place.watermark.epoch == epoch {
                 state.settled = place.settled;
             }

@@ -2,6 +2,7 @@
 
 mod acknowledge;
 mod connection_status;
+mod explain_delivery;
 mod get_receipts;
 mod get_recent_events;
 mod get_task;
@@ -13,6 +14,7 @@ mod simulate_progress;
 
 pub(crate) use acknowledge::AcknowledgeEvents;
 pub(crate) use connection_status::ConnectionStatus;
+pub(crate) use explain_delivery::ExplainDelivery;
 pub(crate) use get_receipts::GetReceipts;
 pub(crate) use get_recent_events::GetRecentEvents;
 pub(crate) use get_task::GetTask;

@@ -23,7 +23,8 @@ async fn each_tool_says_what_it_takes_and_gives() {
             "acknowledge",
             "get_receipts",
             "publish_event",
-            "get_recent_events"
+            "get_recent_events",
+            "explain_delivery"
         ]
     );
     for tool in &tools {
@@ -55,6 +56,7 @@ async fn what_changes_nothing_says_so() {
             "get_task",
             "get_receipts",
             "get_recent_events",
+            "explain_delivery",
         ];
         assert_eq!(hints["readOnlyHint"], reads.contains(&name), "{name}");
         if hints["readOnlyHint"] == false {
@@ -86,6 +88,7 @@ async fn what_a_tool_gives_fits_its_schema_and_is_there_as_text() {
             json!({"client_id": "alice", "event_ids": [event_id]}),
         ),
         ("get_receipts", json!({"event_id": event_id})),
+        ("explain_delivery", json!({"event_id": event_id})),
         ("publish_event", json!({"name": "n", "data": {"k": 1}})),
         ("get_recent_events", json!({})),
         ("get_recent_events", json!({"since": "all", "limit": 2})),
@@ -184,7 +187,7 @@ async fn the_advertised_bounds_are_the_enforced_ones() {
                     }
                     "get_task" => json!({"task_id": "x"}),
                     "acknowledge" => json!({"client_id": "x"}),
-                    "get_receipts" => json!({"event_id": "x"}),
+                    "get_receipts" | "explain_delivery" => json!({"event_id": "x"}),
                     "publish_event" => json!({"name": "x"}),
                     _ => json!({}),
                 };
