@@ -44,6 +44,16 @@ export class NotificationServer {
     return server;
   }
 
+  /** Likewise, with these settings (TOML). */
+  static async startWith(t, settings) {
+    const server = await NotificationServer.#make(t);
+    const config = join(server.#dir, 'settings.toml');
+    await writeFile(config, settings);
+    server.#arguments = ['--config', config];
+    await server.start();
+    return server;
+  }
+
   /** Likewise, with these settings (TOML, without a table `[auth]`), and everybody has to say who they are. */
   static async startSecured(t, settings = '', { port, auth = '' } = {}) {
     const server = await NotificationServer.#make(t, port);
