@@ -85,6 +85,10 @@ pub(crate) enum Group {
     Access,
     /// Delivering to sessions of MCP clients, beside plain streams
     Mcp,
+    /// Asking what has happened, with nothing new and with a hundred events
+    Poll,
+    /// Posting events to receivers
+    Webhooks,
     /// Publishing to many topics in turn
     Topics,
     /// Reading everything that was published before
@@ -156,7 +160,10 @@ mod tests {
             true,
         );
         check("--only publish,deliver", true);
-        check("--only topics,replay,durable,back,stalled,access,mcp", true);
+        check(
+            "--only topics,replay,durable,back,stalled,access,mcp,poll,webhooks",
+            true,
+        );
         check("--peers ours,reference,nchan,mercure,pushpin", true);
         check("--peers theirs", false);
         check("reference-writer", true);

@@ -29,6 +29,7 @@ mod markdown;
 mod mcp;
 mod peers;
 mod plots;
+mod poll;
 mod process;
 mod publish;
 mod replay;
@@ -38,6 +39,7 @@ mod server;
 mod setup;
 mod stalled;
 mod topics;
+mod webhooks;
 mod writer;
 
 use std::path::Path;

@@ -9,11 +9,13 @@ use crate::durable::Durable;
 use crate::figures::Figures;
 use crate::mcp::Mcp;
 use crate::peers::Peer;
+use crate::poll::Poll;
 use crate::publish::Publish;
 use crate::replay::Replay;
 use crate::server::Durability;
 use crate::setup::Setup;
 use crate::topics::Topics;
+use crate::webhooks::Webhooks;
 
 /// After how long what has not arrived counts as lost, where nothing is paced.
 pub(crate) const TOO_LATE: Duration = Duration::from_secs(60);
@@ -29,6 +31,9 @@ const MAX_OPENING: u64 = 2_000;
 
 /// The most sessions of MCP clients.
 const MAX_SESSIONS: u64 = 1_000;
+
+/// The most webhooks.
+const MAX_SUBSCRIBED: u64 = 10_000;
 
 /// The longest that a row takes that does not deliver at a steady rate.
 const SHORT: Duration = Duration::from_secs(3);
@@ -53,6 +58,10 @@ pub(crate) enum Row {
     Access(Access),
     /// What it costs to say the same in the words of MCP.
     Mcp(Mcp),
+    /// A client that asks again and again.
+    Poll(Poll),
+    /// Events that are posted to receivers.
+    Webhooks(Webhooks),
     /// A publisher in a closed loop, to many topics in turn.
     Topics(Durability, Topics),
     /// One stream that asks for everything from the beginning.
@@ -79,6 +88,8 @@ impl Row {
             (Group::Publish, publish),
             (Group::Access, access),
             (Group::Mcp, mcp),
+            (Group::Poll, poll),
+            (Group::Webhooks, webhooks),
             (Group::Replay, replay),
             (Group::Durable, durable),
         ];
@@ -122,6 +133,14 @@ impl Row {
                 "mcp, write, {} × {}/s × {} B",
                 mcp.streams, mcp.rate, mcp.size
             ),
+            Self::Poll(_) => "poll, write".to_owned(),
+            Self::Webhooks(of) => match of.others {
+                0 => format!("webhooks, write, {} receivers", of.receivers),
+                others => format!(
+                    "webhooks, write, {} receivers beside {others}",
+                    of.receivers
+                ),
+            },
             Self::Topics(durability, Topics { topics: 1, .. }) => {
                 format!("publish, {durability}, 1 topic")
             }
@@ -146,6 +165,9 @@ impl Row {
             Self::Back(back) => back.streams,
             Self::Access(access) => access.connections(),
             Self::Mcp(mcp) => mcp.streams,
+            Self::Poll(_) => 1,
+            // As many connections as one place gets at once, in two directions.
+            Self::Webhooks(of) => of.receivers * 2 * 16,
             Self::Topics(_, topics) => topics.topics,
             Self::Replay(..) => 1,
             Self::Durable(_, durable) => durable.clients,
@@ -214,6 +236,8 @@ impl Row {
             Self::Back(back) => back.measure(&*peer.start(setup)?),
             Self::Access(access) => access.measure(setup),
             Self::Mcp(mcp) => mcp.measure(setup),
+            Self::Poll(poll) => poll.measure(setup),
+            Self::Webhooks(webhooks) => webhooks.measure(setup),
             Self::Topics(durability, topics) => topics.measure(&setup.server(*durability, "")?),
             Self::Replay(durability, replay) => {
                 replay.measure(&setup.server(*durability, Replay::SETTINGS)?)
@@ -302,6 +326,27 @@ fn stalled(cli: &Cli) -> Vec<Row> {
         })
     };
     vec![row(0), row(streams * stalled / most)]
+}
+
+fn poll(cli: &Cli) -> Vec<Row> {
+    let duration = cli.duration().min(SHORT);
+    vec![Row::Poll(Poll { duration })]
+}
+
+/// One receiver, as many as one hundred, and one beside very many who want
+/// something else of the same event type. Fewer of each where there are few streams.
+fn webhooks(cli: &Cli) -> Vec<Row> {
+    let most = cli.streams.unwrap_or(MAX_SUBSCRIBED).min(MAX_SUBSCRIBED) as usize;
+    let row = |receivers: usize, others| {
+        let deliveries = (most as u64 * 2).max(200);
+        let events = deliveries / receivers as u64 / 100 * 100;
+        Row::Webhooks(Webhooks {
+            receivers,
+            others,
+            events: events.max(100),
+        })
+    };
+    vec![row(1, 0), row(most.min(100), 0), row(1, most)]
 }
 
 fn topics(cli: &Cli) -> Vec<Row> {
@@ -432,6 +477,15 @@ mod tests {
             ],
         );
         check("--only mcp", &["mcp, write, 1000 × 100/s × 200 B"]);
+        check(
+            "--only poll,webhooks",
+            &[
+                "poll, write",
+                "webhooks, write, 1 receivers",
+                "webhooks, write, 100 receivers",
+                "webhooks, write, 1 receivers beside 10000",
+            ],
+        );
         check(
             "--only publish",
             &[
