@@ -8,7 +8,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Response};
-use hyper::body::{Body as _, Incoming};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,8 +25,9 @@ pub(crate) fn check_head(bytes: &[u8]) -> bool {
     let Head::Plain(ours) = read(bytes) else {
         return false;
     };
-    let (ours, ()) = ours.into_parts();
-    let hypers = served_by_hyper(bytes);
+    let (ours, our_body) = ours.into_parts();
+    let (hypers, its_body) = served_by_hyper(bytes);
+    assert_eq!(our_body, its_body);
     assert_eq!(ours.method, hypers.method);
     assert_eq!(ours.version, hypers.version);
     // Not only equal, which addresses are in whatever case.
@@ -48,8 +51,8 @@ fn lines(request: &Parts) -> Vec<(&HeaderName, &HeaderValue)> {
 /// Longer than anything here takes.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The one request, without a body, that a connection of `bytes` is to hyper.
-fn served_by_hyper(bytes: &[u8]) -> Parts {
+/// The one request that a connection of `bytes` is to hyper.
+fn served_by_hyper(bytes: &[u8]) -> (Parts, Bytes) {
     thread_local! {
         static RUNTIME: Runtime = Builder::new_current_thread()
             .enable_time()
@@ -57,9 +60,11 @@ fn served_by_hyper(bytes: &[u8]) -> Parts {
             .expect("a runtime without a thread");
     }
     let requests = RefCell::new(Vec::new());
-    let service = service_fn(|request| {
-        requests.borrow_mut().push(request);
-        std::future::ready(Ok::<_, Infallible>(Response::new(Body::empty())))
+    let service = service_fn(async |request: hyper::Request<Incoming>| {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.expect("all of it is there");
+        requests.borrow_mut().push((parts, body.to_bytes()));
+        Ok::<_, Infallible>(Response::new(Body::empty()))
     });
     let (mut client, server) = tokio::io::duplex(2 * LOOK);
     let connection = protocol(HEAD_TIMEOUT).serve_connection(TokioIo::new(server), service);
@@ -79,11 +84,9 @@ fn served_by_hyper(bytes: &[u8]) -> Parts {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(!answer.contains("connection:"), "{answer}");
 
-    let mut requests: Vec<hyper::Request<Incoming>> = requests.into_inner();
+    let mut requests: Vec<_> = requests.into_inner();
     assert_eq!(requests.len(), 1);
-    let (parts, body) = requests.remove(0).into_parts();
-    assert!(body.is_end_stream());
-    parts
+    requests.remove(0)
 }
 
 #[cfg(test)]
@@ -210,6 +213,35 @@ mod tests {
         })
     }
 
+    /// A request for a stream in a body, as clients make them, or nearly.
+    fn asking() -> impl Strategy<Value = Vec<u8>> {
+        let methods: &[&str] = &[
+            "mcp-method: events/stream\r\n",
+            "Mcp-Method: events/poll\r\n",
+            "",
+        ];
+        let method = mostly(text(&["Mcp-Method: events/stream\r\n"]), methods);
+        let name = text(&["Content-Length", "content-length", "X-Length"]);
+        let line =
+            (text(NAMES), text(VALUES)).prop_map(|(n, v)| [&n[..], b":", &v, b"\r\n"].concat());
+        let body = matching("[ -~]{0,40}");
+        let off = prop_oneof![30 => Just(0_i64), 1 => -2..3_i64];
+        (method, name, vec(line, 0..4), body, off).prop_map(|(method, name, lines, body, off)| {
+            let length = (body.len() as i64 + off).to_string();
+            let length = [&name[..], b": ", length.as_bytes(), b"\r\n"].concat();
+            let start = b"POST /mcp HTTP/1.1\r\n";
+            [
+                &start[..],
+                &method,
+                &length,
+                &lines.concat(),
+                b"\r\n",
+                &body,
+            ]
+            .concat()
+        })
+    }
+
     /// A head of which some part may be as it should not.
     fn unusual() -> impl Strategy<Value = Vec<u8>> {
         let end = || {
@@ -252,14 +284,18 @@ mod tests {
     fn damaged() -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![select(&b"\r\n \t:,/\0#?"[..]), any::<u8>()];
         let damage = (any::<Index>(), byte, 0..2_usize, 0..2_usize);
-        (prop_oneof![ordinary(), unusual()], vec(damage, 0..3)).prop_map(|(mut head, damages)| {
-            for (at, byte, put, taken) in damages {
-                let at = at.index(head.len() + 1);
-                let end = (at + taken).min(head.len());
-                head.splice(at..end, std::iter::repeat_n(byte, put));
-            }
-            head
-        })
+        (
+            prop_oneof![ordinary(), unusual(), asking()],
+            vec(damage, 0..3),
+        )
+            .prop_map(|(mut head, damages)| {
+                for (at, byte, put, taken) in damages {
+                    let at = at.index(head.len() + 1);
+                    let end = (at + taken).min(head.len());
+                    head.splice(at..end, std::iter::repeat_n(byte, put));
+                }
+                head
+            })
     }
 
     proptest! {
@@ -273,6 +309,11 @@ mod tests {
         #[test]
         fn an_unusual_head_is_hypers_or_the_same_to_hyper(head in unusual()) {
             check_head(&head);
+        }
+
+        #[test]
+        fn a_request_for_a_stream_is_hypers_or_the_same_to_hyper(request in asking()) {
+            check_head(&request);
         }
 
         #[test]

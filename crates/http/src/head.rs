@@ -1,6 +1,6 @@
 use std::mem::MaybeUninit;
 
-use axum::http::{HeaderName, HeaderValue, Request, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use bytes::Bytes;
 
 /// How much of a connection is looked at, in bytes: whoever reads the head of a
@@ -15,8 +15,16 @@ pub(crate) const LOOK: usize = 4 << 10;
 /// Hyper's limit.
 const MAX_HEADERS: usize = 100;
 
-/// What all of them begin with: method, space, and a target that is a path.
-const START: &[u8] = b"GET /";
+/// What they begin with: method, space, and a target that is a path.
+const GET: &[u8] = b"GET /";
+
+/// Or that of the endpoint at which a stream is asked for in a body.
+const POST: &[u8] = b"POST /mcp ";
+
+/// What such a request says that it asks for (MCP revision 2026-07-28, Streamable
+/// HTTP, "Standard Headers").
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const STREAM: &[u8] = b"events/stream";
 
 /// What the first bytes of a connection are to a server that looks for event
 /// streams.
@@ -25,9 +33,10 @@ pub(crate) enum Head {
     /// They may become [`Head::Plain`] with more bytes.
     Partial,
     /// One whole request that asks for nothing but an answer, and nothing behind
-    /// it: its length is that of the input. It has no body and wants nothing of
-    /// the connection. Hyper would make the same request of these bytes.
-    Plain(Box<Request<()>>),
+    /// it: its length is that of the input. It is a `GET` without a body, or a `POST`
+    /// that asks for a stream and has all of its body, and wants nothing of the
+    /// connection. Hyper would make the same request of these bytes.
+    Plain(Box<Request<Bytes>>),
     /// Anything else, right or wrong. Hyper knows.
     Other,
 }
@@ -37,8 +46,11 @@ pub(crate) enum Head {
 /// unusual is, be it legal or not: lines that end without a carriage return,
 /// headers that are about the connection or a body, further requests.
 pub(crate) fn read(bytes: &[u8]) -> Head {
-    let start = bytes.len().min(START.len());
-    if bytes.len() >= LOOK || bytes[..start] != START[..start] {
+    let begins = |start: &[u8]| {
+        let length = bytes.len().min(start.len());
+        bytes[..length] == start[..length]
+    };
+    if bytes.len() >= LOOK || !(begins(GET) || begins(POST)) {
         return Head::Other;
     }
     // One copy, which the request's target and values share.
@@ -48,28 +60,61 @@ pub(crate) fn read(bytes: &[u8]) -> Head {
     // With the options that hyper gives it, which are none.
     match parsed.parse_with_uninit_headers(&bytes, &mut headers) {
         Ok(httparse::Status::Partial) => Head::Partial,
-        Ok(httparse::Status::Complete(length)) if length == bytes.len() => {
-            plain(&bytes, &parsed).map_or(Head::Other, Head::Plain)
+        Ok(httparse::Status::Complete(length)) => {
+            let (head, body) = (bytes.slice(..length), bytes.slice(length..));
+            match body_length(&parsed) {
+                Some(expected) if body.len() < expected => Head::Partial,
+                Some(expected) if body.len() == expected => {
+                    plain(&head, &parsed, body).map_or(Head::Other, Head::Plain)
+                }
+                _ => Head::Other,
+            }
         }
-        Ok(httparse::Status::Complete(_)) | Err(_) => Head::Other,
+        Err(_) => Head::Other,
     }
 }
 
+/// How long the body is that follows a head; none if that is for hyper to find out.
+fn body_length(parsed: &httparse::Request<'_, '_>) -> Option<usize> {
+    if parsed.method == Some("GET") {
+        return Some(0);
+    }
+    let mut lines = parsed.headers.iter();
+    let asks =
+        lines.any(|line| line.name.eq_ignore_ascii_case(METHOD.as_str()) && line.value == STREAM);
+    let lengths = parsed.headers.iter();
+    let mut lengths = lengths.filter(|line| line.name.eq_ignore_ascii_case("content-length"));
+    let length = lengths.next().filter(|_| asks)?.value;
+    // Written as everybody does; a length of its own that is larger than the look is.
+    let is_plain = (1..=4).contains(&length.len()) && length.iter().all(u8::is_ascii_digit);
+    let length = std::str::from_utf8(length).ok()?.parse().ok();
+    length.filter(|_| is_plain && lengths.next().is_none())
+}
+
 /// The request that `bytes` are, if it is a plain one. `parsed` is what they say.
-fn plain(bytes: &Bytes, parsed: &httparse::Request<'_, '_>) -> Option<Box<Request<()>>> {
+fn plain(
+    bytes: &Bytes,
+    parsed: &httparse::Request<'_, '_>,
+    body: Bytes,
+) -> Option<Box<Request<Bytes>>> {
     const HTTP_1_1: u8 = 1;
     if parsed.version != Some(HTTP_1_1) || !lines_end_with_crlf(bytes) {
         return None;
     }
     // A new one is a GET of HTTP/1.1.
-    let mut request = Box::new(Request::new(()));
+    let mut request = Box::new(Request::new(body));
+    let has_body = parsed.method == Some("POST");
+    if has_body {
+        *request.method_mut() = Method::POST;
+    }
     let target = bytes.slice_ref(parsed.path?.as_bytes());
     *request.uri_mut() = Uri::from_maybe_shared(target).ok()?;
     let headers = request.headers_mut();
     headers.reserve(parsed.headers.len());
     for line in parsed.headers.iter() {
         let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
-        if !is_plain(&name, line.value) {
+        let is_length = has_body && name == header::CONTENT_LENGTH;
+        if !is_length && !is_plain(&name, line.value) {
             return None;
         }
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value)).ok()?;
@@ -183,7 +228,9 @@ mod tests {
             check(&BROWSER[..length], "partial");
         }
         for start in [
-            "P",
+            "PU",
+            "POST /v",
+            "POST /mcp?",
             "GE ",
             "get",
             "GET *",
@@ -213,6 +260,51 @@ mod tests {
         check("GET / HTTP/1.0\r\n\r\n", "other");
         check("GET / HTTP/2.0\r\n\r\n", "other");
         check("GET /\r\n\r\n", "other");
+    }
+
+    /// What asks for a stream in a body, with this header and body.
+    fn asking(line: &str, body: &str) -> String {
+        let method = "Mcp-Method: events/stream";
+        format!("POST /mcp HTTP/1.1\r\nHost: a\r\n{method}\r\n{line}\r\n\r\n{body}")
+    }
+
+    #[test]
+    fn a_stream_may_be_asked_for_in_a_body() {
+        let whole = asking("Content-Length: 2", "{}");
+        let Head::Plain(request) = read(whole.as_bytes()) else {
+            panic!("{whole} is plain");
+        };
+        assert_eq!(
+            (request.method(), request.uri().path()),
+            (&Method::POST, "/mcp")
+        );
+        assert_eq!(&request.body()[..], b"{}");
+        assert_eq!(request.headers()["content-length"], "2");
+        for length in 0..whole.len() {
+            check(&whole[..length], "partial");
+        }
+        check(format!("{whole} "), "other");
+        check(asking("Content-Length: 0", ""), "plain");
+        check(asking("Content-Length: 9999", "{}"), "partial");
+        for line in [
+            "Content-Length: 10000",
+            "Content-Length: +2",
+            "Content-Length: 2, 2",
+            "Content-Length: 2\r\nContent-Length: 2",
+            "Content-Length: 2\r\nTransfer-Encoding: chunked",
+            "Content-Length: 2\r\nExpect: 100-continue",
+            "Content-Length: 2\r\nConnection: close",
+            "Content-Length:",
+            "Accept: */*",
+        ] {
+            check(asking(line, "{}"), "other");
+        }
+        for method in ["tools/call", "events/poll", "events/stream/"] {
+            let other = whole.replace("events/stream", method);
+            check(other, "other");
+        }
+        check(whole.replace("/mcp", "/mcp/"), "other");
+        check(whole.replace("/mcp", "/v1/events"), "other");
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::Method;
 use axum::response::Response;
+use bytes::Bytes;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -221,8 +224,9 @@ impl Sockets {
             () = self.stopping.cancelled() => return Ok(()),
         };
         #[cfg(unix)]
+        // A `POST` is one only if it asks for a stream.
         if let Head::Plain(request) = head
-            && stream::is_path(request.uri().path())
+            && (request.method() == Method::POST || stream::is_path(request.uri().path()))
         {
             return self.stream(socket, peer, *request, length, slot).await;
         }
@@ -261,13 +265,13 @@ impl Sockets {
         self: Arc<Self>,
         socket: TcpStream,
         peer: SocketAddr,
-        request: axum::http::Request<()>,
+        request: axum::http::Request<Bytes>,
         length: usize,
         slot: Slot,
     ) -> std::io::Result<()> {
         let wire = Arc::new(Wire::new(socket.into_std()?, peer));
         let handoff = Handoff::new(wire.clone());
-        let mut request = request.map(|()| Body::empty());
+        let mut request = request.map(Body::from);
         request.extensions_mut().insert(handoff.clone());
         let mut router = self.router.clone();
         let Ok(response) = tokio::select! {
@@ -320,7 +324,11 @@ impl Sockets {
             let mut router = router.clone();
             async move {
                 match answer {
-                    Some(answer) => Ok(answer),
+                    // All of its body is there, and was read to answer it.
+                    Some(answer) => {
+                        let _ = request.into_body().collect().await;
+                        Ok(answer)
+                    }
                     None => router.call(request).await,
                 }
             }

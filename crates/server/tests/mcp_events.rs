@@ -127,7 +127,7 @@ fn event_types_are_listed_in_pages() {
     assert_eq!(names, expected);
     let incident = &events[2];
     assert_eq!(incident["description"], "Something broke");
-    assert_eq!(incident["delivery"], json!(["poll", "push"]));
+    assert_eq!(incident["delivery"], json!(["poll", "push", "webhook"]));
     assert_eq!(incident["payloadSchema"]["required"], json!(["severity"]));
     let severity = &incident["inputSchema"]["properties"]["severity"];
     assert_eq!(severity["type"], "number");

@@ -1,7 +1,10 @@
 //! Streams that leave hyper, on real sockets: they are what they would be there.
 //! A head that comes in one packet leaves, one that comes in two stays.
 
+#[path = "common/mod.rs"]
 mod common;
+#[path = "common/modern.rs"]
+mod modern;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,8 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{notification, server, server_with};
+use modern::Modern;
 use notification_testkit::{DEADLINE, EventStream, ServerProcess, eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How the head of a request comes.
 #[derive(Clone, Copy, Debug)]
@@ -151,6 +155,81 @@ fn a_refusal_is_the_same_whoever_read_the_request() {
             assert!(answers[0].0[0].starts_with(&format!("HTTP/1.1 {status} ")));
             assert_eq!(answers[0], answers[1], "{path} {headers:?}");
         }
+    }
+    assert_eq!(connections(&server), 0.0);
+}
+
+/// A stream of MCP events, which is asked for in a body.
+fn asked_in_a_body(params: &Value, more: &[(&str, &str)]) -> String {
+    let request = Modern::new("events/stream", params.clone());
+    let (mut headers, body) = (request.headers(), request.body.to_string());
+    let length = body.len().to_string();
+    headers.push(("Content-Length", &length));
+    headers.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
+    headers.extend(more);
+    head("/mcp", &headers).replacen("GET", "POST", 1) + &body
+}
+
+#[test]
+fn a_stream_that_is_asked_for_in_a_body_is_the_same() {
+    let server = server(&[]);
+    let wanted = json!({"name": "notification.sent"});
+    let streams = WAYS.map(|way| {
+        let mut connection = connect(&server);
+        ask(&mut connection, &asked_in_a_body(&wanted, &[]), way);
+        let head = answer_head(&mut connection.try_clone().unwrap());
+        assert_eq!(head[0], "HTTP/1.1 200 OK");
+        (head, connection)
+    });
+    assert_eq!(streams[0].0, streams[1].0);
+    assert_eq!(connections(&server), 2.0);
+    publish(&server, ["one".to_owned()].into_iter());
+    for (_, mut connection) in streams {
+        let mut said = String::new();
+        while !said.contains("notifications/events/event") {
+            let mut some = [0; 4_096];
+            let read = connection.read(&mut some).unwrap();
+            assert!(read > 0, "{said}");
+            said += std::str::from_utf8(&some[..read]).unwrap();
+        }
+        assert!(said.contains("notifications/events/active") && said.contains("\"one\""));
+        drop(connection);
+    }
+    eventually("they are over", || connections(&server) == 0.0);
+    for (params, headers, status) in [
+        (json!({"name": "nobody.knows"}), &[][..], 200),
+        (
+            json!({"name": "notification.sent", "colour": "red"}),
+            &[],
+            200,
+        ),
+        (
+            wanted.clone(),
+            &[("MCP-Protocol-Version", "2999-01-01")],
+            400,
+        ),
+        (wanted.clone(), &[("Content-Type", "text/plain")], 415),
+        (wanted.clone(), &[("Origin", "https://evil.test")], 403),
+        (wanted.clone(), &[("Accept", "image/png")], 406),
+    ] {
+        let answers = WAYS.map(|way| {
+            let mut connection = connect(&server);
+            let whole = asked_in_a_body(&params, headers);
+            ask(&mut connection, &whole, way);
+            let refusal = answer(&mut connection);
+            // The connection can still be used, if its body was of interest.
+            if status == 200 {
+                ask(&mut connection, &head("/healthz", &[]), way);
+                assert_eq!(answer(&mut connection).0[0], "HTTP/1.1 200 OK");
+            }
+            refusal
+        });
+        let line = &answers[0].0[0];
+        assert!(
+            line.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{line} {headers:?}"
+        );
+        assert_eq!(answers[0], answers[1], "{params} {headers:?}");
     }
     assert_eq!(connections(&server), 0.0);
 }
