@@ -245,7 +245,9 @@ impl From<WebhookError> for Problem {
             WebhookError::Log(error) => error.into(),
             WebhookError::Publish(error) => error.into(),
             WebhookError::Unknown(_) => Self::not_found(detail),
-            WebhookError::NotActive(_) => Self::new(StatusCode::CONFLICT, detail),
+            WebhookError::NotActive(_) | WebhookError::OfClient(_) => {
+                Self::new(StatusCode::CONFLICT, detail)
+            }
             WebhookError::TooMany { .. } => Self::new(StatusCode::TOO_MANY_REQUESTS, detail),
             WebhookError::Unverified(VerifyError::Failed { reason }) => {
                 let expected = format!("an endpoint that repeats the challenge ({reason})");

@@ -35,9 +35,9 @@ pub(crate) async fn attempts(
 }
 
 pub(crate) fn describe_attempts() -> Operation {
-    let attempts = json!({"type": "array", "items": reference("WebhookAttempt"), "maxItems": 100});
+    let attempts = json!({"type": "array", "items": reference("WebhookAttempt"), "maxItems": 50});
     WebhookId::within(Operation::new("listAttempts", "Attempts to deliver"))
-        .says("The newest hundred since the server was started. Nothing of what was answered.")
+        .says("The newest fifty since the server was started. Nothing of what was answered.")
         .answers(
             StatusCode::OK,
             "The newest first",

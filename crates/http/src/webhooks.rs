@@ -217,7 +217,7 @@ pub(crate) fn describe_change() -> Operation {
     WebhookId::within(operation)
         .body("application/json", body)
         .answers(StatusCode::OK, "As it is now", reference("Webhook"))
-        .refuses(&[404, 415, 422, 503])
+        .refuses(&[404, 409, 415, 422, 503])
 }
 
 /// `DELETE /v1/webhooks/{webhook_id}`: nothing more is posted.
@@ -278,7 +278,7 @@ pub(crate) fn describe_rotate() -> Operation {
             "The secret, shown this once",
             object(rotated, &["secret", "previous_until"]),
         )
-        .refuses(&[404, 415, 422, 503])
+        .refuses(&[404, 409, 415, 422, 503])
 }
 
 /// `POST /v1/webhooks/{webhook_id}/test`: posts a message that is no event, once.

@@ -655,6 +655,36 @@ fn a_subscription_begins_where_it_is_told() {
     assert_eq!(site.receiver.events().len(), 1);
 }
 
+/// What only its client changes can be paused and ended by others.
+#[test]
+fn an_administrator_may_stop_a_subscription_and_not_bend_it() {
+    let site = Site::start(QUICK);
+    let id = site.subscribe(site.wanted("/"))["id"].clone();
+    let path = format!("/v1/webhooks/{}", id.as_str().unwrap());
+    let ask = |method: &str, rest: &str, body: &Value| {
+        let path = format!("{path}{rest}");
+        site.secured
+            .ask(&Secured::admin(), method, &path, Some(body))
+            .status
+    };
+    assert_eq!(
+        ask("PATCH", "", &json!({"url": site.receiver.url("/2")})),
+        409
+    );
+    assert_eq!(ask("PATCH", "", &json!({"topics": ["a"]})), 409);
+    assert_eq!(ask("POST", "/rotate-secret", &json!({})), 409);
+    assert_eq!(ask("PATCH", "", &json!({"paused": true})), 200);
+    let event = site.happen(1);
+    let status = site.subscribe(site.wanted("/"))["deliveryStatus"].clone();
+    assert_eq!(status["active"], false);
+    assert!(site.receiver.events().is_empty());
+    assert_eq!(ask("PATCH", "", &json!({"paused": false})), 200);
+    eventually("it is sent then", || {
+        site.receiver.events() == [event.clone()]
+    });
+    assert_eq!(ask("DELETE", "", &json!({})), 204);
+}
+
 /// Clients that begin with `initialize` subscribe, too.
 #[test]
 fn in_a_session() {

@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -21,6 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use crate::{Endpoint, Guard};
@@ -40,14 +41,30 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
 }
 
 /// The resolver of the operating system.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemResolver;
+#[derive(Clone, Debug)]
+pub struct SystemResolver(Arc<Semaphore>);
+
+/// How many hosts are looked for at once: each has a thread until that is over, also
+/// when nobody waits for it any more.
+const LOOKUPS: usize = 64;
+
+impl Default for SystemResolver {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LOOKUPS)))
+    }
+}
 
 #[async_trait]
 impl Resolve for SystemResolver {
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        let found = tokio::net::lookup_host((host, 0)).await?;
-        Ok(found.map(|address| address.ip()).collect())
+        let permit = self.0.clone().acquire_owned().await;
+        let host = host.to_owned();
+        let look = move || {
+            let _permit = permit;
+            let found = (host, 0).to_socket_addrs()?;
+            Ok(found.map(|address| address.ip()).collect())
+        };
+        tokio::task::spawn_blocking(look).await?
     }
 }
 

@@ -57,7 +57,7 @@ impl Default for WebhooksConfig {
         let seconds = Duration::from_secs;
         Self {
             guard: Guard::default(),
-            resolve: Arc::new(SystemResolver),
+            resolve: Arc::new(SystemResolver::default()),
             authorities: Vec::new(),
             allowed_receivers: Vec::new(),
             timeout: seconds(5),

@@ -50,6 +50,8 @@ impl Shared {
     pub(crate) async fn save(&self) {
         /// How many records share a commit.
         const BATCH: usize = 1_000;
+        // So that nothing of one that is removed meanwhile is stored after it.
+        let _storing = self.storing.lock().await;
         let mut waiting = self.all().into_iter().peekable();
         while waiting.peek().is_some() {
             let (mut save, mut remove, mut taken) = (Vec::new(), Vec::new(), Vec::new());
@@ -85,13 +87,17 @@ impl Shared {
     /// Ends a webhook: it is not there any more, and what is stored of it is removed.
     pub(crate) async fn end(self: &Arc<Self>, webhook: &Arc<Webhook>, ending: Option<Ending>) {
         webhook.state().is_over = true;
-        let _storing = self.storing.lock().await;
-        let removed = self.hub.store(Vec::new(), record::all(webhook)).await;
-        if let Err(error) = removed {
-            // It is found again at the next start, and ends again.
-            tracing::warn!(webhook = %webhook.id, %error, "a webhook that has ended is still stored");
+        let storing = self.storing.lock().await;
+        // One that was subscribed to again meanwhile is another, of the same id.
+        if self.knows(webhook) {
+            let removed = self.hub.store(Vec::new(), record::all(webhook)).await;
+            if let Err(error) = removed {
+                // It is found again at the next start, and ends again.
+                tracing::warn!(webhook = %webhook.id, %error, "a webhook that has ended is still stored");
+            }
         }
         self.forget(webhook);
+        drop(storing);
         let reason = ending.as_ref().map_or("expired", Ending::as_str);
         tracing::info!(webhook = %webhook.id, reason, "webhook ended");
         let counted = self.metrics.ended.get_or_create(&ReasonLabel { reason });
@@ -101,14 +107,16 @@ impl Shared {
         }
     }
 
-    /// It is not known any more.
+    /// Whether it is the one that is known by its id.
+    fn knows(&self, webhook: &Arc<Webhook>) -> bool {
+        let known = self.get(&webhook.id);
+        known.is_some_and(|known| Arc::ptr_eq(&known, webhook))
+    }
+
+    /// It is not known any more. One that was created anew in its place stays.
     pub(crate) fn forget(&self, webhook: &Arc<Webhook>) {
-        let mut known = self.known.write().expect("no holder panics");
-        // One that was created anew in its place stays.
-        if known
-            .get(&webhook.id)
-            .is_some_and(|it| Arc::ptr_eq(it, webhook))
-        {
+        if self.knows(webhook) {
+            let mut known = self.known.write().expect("no holder panics");
             known.remove(&webhook.id);
         }
     }

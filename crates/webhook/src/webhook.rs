@@ -15,7 +15,7 @@ use crate::health::Health;
 use crate::{Attempt, DeadLetter, Endpoint, Secret};
 
 /// How many attempts of one webhook are remembered.
-const MAX_ATTEMPTS: usize = 100;
+const MAX_ATTEMPTS: usize = 50;
 
 /// How many dead letters one webhook has.
 pub(crate) const MAX_LETTERS: usize = 1_000;

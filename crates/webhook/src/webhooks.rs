@@ -152,6 +152,11 @@ pub enum WebhookError {
     /// Not as it is now.
     #[error("the webhook is {0}: resume it first")]
     NotActive(Condition),
+    /// It is for its MCP client to change.
+    #[error(
+        "{0} is a subscription of an MCP client, which alone can change it; it can be paused and deleted"
+    )]
+    OfClient(String),
     /// There are as many as there may be.
     #[error("there are {max} webhooks of {of}, which is the most")]
     TooMany {
@@ -399,6 +404,9 @@ impl Webhooks {
     ) -> Result<JsonObject, WebhookError> {
         let shared = &self.shared;
         let webhook = self.find(caller, id)?;
+        if change.url.is_some() || change.wanted.is_some() {
+            of_service(&webhook)?;
+        }
         let mut of = webhook.state().of.clone();
         if let Some(url) = &change.url {
             of.endpoint = self.endpoint(url)?;
@@ -445,6 +453,7 @@ impl Webhooks {
         secret: Option<Secret>,
     ) -> Result<(String, Timestamp), WebhookError> {
         let webhook = self.find(caller, id)?;
+        of_service(&webhook)?;
         let secret = secret.unwrap_or_else(Secret::generate);
         let until = now().after(self.shared.config.rotation_grace);
         let new = secret.clone();
@@ -782,6 +791,15 @@ fn prepare(
     };
     let state = State::new(of, start);
     Webhook::new(id, Arc::new(owner), now(), is_subscription, state)
+}
+
+/// That nobody else has to know how it is: where a subscription goes, and what for,
+/// is what its client knows it by.
+fn of_service(webhook: &Webhook) -> Result<(), WebhookError> {
+    match webhook.is_subscription {
+        true => Err(WebhookError::OfClient(webhook.id.clone())),
+        false => Ok(()),
+    }
 }
 
 /// Whoever has it, and administrators.

@@ -115,6 +115,9 @@ struct Work {
     under_way: FuturesUnordered<BoxFuture<'static, (Item, Sent)>>,
     /// What of the log is waiting or under way.
     outstanding: BTreeSet<Position>,
+    /// Gaps that the receiver has not been told of: its place stays before them, so that
+    /// they are found again after a crash.
+    untold_gaps: usize,
 }
 
 async fn serve(
@@ -199,6 +202,7 @@ impl Work {
                 waiting: VecDeque::new(),
                 under_way: FuturesUnordered::new(),
                 outstanding: BTreeSet::new(),
+                untold_gaps: 0,
             }),
             Err(SubscribeError::Refused(Refused::Lapsed(lapsed))) => Err(ended(lapsed.into())),
             Err(SubscribeError::Refused(refused)) => {
@@ -241,6 +245,7 @@ impl Work {
             Delivery::Gap { cursor, .. } => {
                 self.shared.metrics.gaps.inc();
                 tracing::warn!(webhook = %self.webhook.id, %cursor, "events may be missing");
+                self.untold_gaps += 1;
                 self.waiting.push_back(Item::Gap(cursor));
             }
             Delivery::Closing => {
@@ -332,12 +337,20 @@ impl Work {
             self.outstanding.remove(&position);
             state.settled.insert(position);
         }
-        let oldest = self.outstanding.first().copied();
-        state.advance(oldest, self.subscription.cursor());
+        if let Item::Gap(_) = item {
+            self.untold_gaps -= 1;
+        }
+        if self.untold_gaps == 0 {
+            let oldest = self.outstanding.first().copied();
+            state.advance(oldest, self.subscription.cursor());
+        }
     }
 
     /// Its place is where everything was seen to.
     fn advance(&mut self) {
+        if self.untold_gaps > 0 {
+            return;
+        }
         let oldest = self.outstanding.first().copied();
         let through = self.subscription.cursor();
         self.webhook.state().advance(oldest, through);

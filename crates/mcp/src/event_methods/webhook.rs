@@ -131,7 +131,7 @@ fn error_of(error: WebhookError, codes: ErrorCodes) -> ErrorData {
         WebhookError::Log(error) => unavailable(&error),
         WebhookError::Publish(error) => unavailable(&error),
         // Of webhooks that are named by their ids.
-        WebhookError::Unknown(_) | WebhookError::NotActive(_) => {
+        WebhookError::Unknown(_) | WebhookError::NotActive(_) | WebhookError::OfClient(_) => {
             ErrorData::internal_error(message, None)
         }
     }
