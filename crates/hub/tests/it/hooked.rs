@@ -70,6 +70,15 @@ impl Hooked {
         look(&self.history.lock().unwrap())
     }
 
+    /// The newest event with the id of the one at `position`.
+    pub(crate) fn newest_of_same_id(&self, position: Position) -> Position {
+        self.history(|history| {
+            let id = &history.events[position.0 as usize - 1].head.id;
+            let newest = history.events.iter().rposition(|it| it.head.id == *id);
+            Position(newest.expect("there is one") as u64 + 1)
+        })
+    }
+
     fn note(&self, head: Position, commit: &Commit) {
         let mut history = self.history.lock().unwrap();
         assert_eq!(history.events.len() as u64, head.0, "positions are dense");

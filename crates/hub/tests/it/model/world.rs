@@ -152,6 +152,11 @@ impl World {
         };
         assert!(result.is_ok() || may_be_refused, "{result:?}");
         acknowledgement.answered = Some((self.now, result.is_ok()));
+        if let What::Events(positions) = &mut acknowledgement.what {
+            // An id that was published again after that is the newer event's.
+            let removed = positions.iter_mut().filter(|p| **p <= floor);
+            removed.for_each(|position| *position = self.log.newest_of_same_id(*position));
+        }
     }
 
     /// What the server that comes next knows of the places of clients.
