@@ -693,6 +693,54 @@ fn everybody_sees_his_own_and_verifies_where_they_go() {
 }
 
 #[test]
+fn what_is_secret_is_not_in_the_log_and_not_readable_in_the_file() {
+    let (mut server, receiver) = (
+        delivering("[logging]\nlevel = \"trace\"\n"),
+        Receiver::start(),
+    );
+    receiver.answer(|_| response(500, &[("X-Says", "answer-header")], "answer-body"));
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let url = receiver.url("/path-secret?token=query-secret");
+    let body = json!({"url": url, "topics": ["**"], "secret": secret});
+    let webhook = create(&server, &body);
+    let id = webhook["id"].as_str().unwrap();
+    publish(&server, &notification("m"));
+    eventually("it is given up", || {
+        get(&server, id, "")["dead_letters"] == 1
+    });
+    let test = server.post(&format!("/v1/webhooks/{id}/test"), &json!({}));
+    let rotated = server.post(&format!("/v1/webhooks/{id}/rotate-secret"), &json!({}));
+    let new = rotated.json()["secret"].as_str().unwrap().to_owned();
+    let said = format!(
+        "{}{}{}",
+        test.body,
+        get(&server, id, "/attempts"),
+        get(&server, id, "/dead-letters")
+    );
+    let (_, log) = server.stop();
+    assert!(log.contains(id) && log.contains("event given up"), "{log}");
+    for hidden in [
+        &secret[6..],
+        &new[6..],
+        "path-secret",
+        "query-secret",
+        "answer-body",
+        "answer-header",
+    ] {
+        assert!(!log.contains(hidden) && !said.contains(hidden), "{hidden}");
+    }
+    for file in std::fs::read_dir(server.data_dir()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        for sealed in [&secret[6..], &new[6..]] {
+            let found = bytes
+                .windows(sealed.len())
+                .any(|window| window == sealed.as_bytes());
+            assert!(!found);
+        }
+    }
+}
+
+#[test]
 fn what_was_not_taken_before_a_crash_is_sent_after_it_and_nothing_else() {
     const EVENTS: usize = 10_000;
     let (mut server, receiver) = (delivering(""), Receiver::start());
