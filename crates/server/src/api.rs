@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Uri};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use serde_json::Value;
 
 use crate::client::{bearer, causes, http_client};
+use crate::event_stream::Events;
 
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -91,21 +93,41 @@ impl Api {
     ) -> Result<Value, ApiError> {
         let asked = tokio::time::timeout(TIMEOUT, self.send(method, path, body)).await;
         let asked = asked.map_err(|_| "no answer within 30 seconds".to_owned());
-        let (status, body) = asked.and_then(|sent| sent).map_err(|reason| {
-            let server = self.server.clone();
-            ApiError::Unreachable { server, reason }
-        })?;
-        let json: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let (status, body) = asked
+            .and_then(|sent| sent)
+            .map_err(|reason| self.unreachable(reason))?;
         match status {
-            200..300 => Ok(json),
-            _ => Err(ApiError::Refused {
-                status,
-                detail: match json["detail"].as_str() {
-                    Some(detail) => detail.to_owned(),
-                    None => "it says no more than that".to_owned(),
-                },
-            }),
+            200..300 => Ok(serde_json::from_slice(&body).unwrap_or_default()),
+            _ => Err(refused(status, &body)),
         }
+    }
+
+    /// Opens a stream of events, after a place in the log if there is one to go on from.
+    pub async fn stream(&self, path: &str, after: Option<&str>) -> Result<ApiStream, ApiError> {
+        let opened = async {
+            let mut request = self.request(Method::GET, path, None)?;
+            let headers = request.headers_mut();
+            headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+            if let Some(after) = after {
+                let after = HeaderValue::from_str(after).map_err(|error| error.to_string())?;
+                headers.insert("last-event-id", after);
+            }
+            let answer = http_client(&self.uri)?.request(request).await;
+            answer.map_err(|error| causes(&error))
+        };
+        let opened = tokio::time::timeout(TIMEOUT, opened).await;
+        let opened = opened.map_err(|_| "no answer within 30 seconds".to_owned());
+        let answer = opened
+            .and_then(|opened| opened)
+            .map_err(|reason| self.unreachable(reason))?;
+        if answer.status() == StatusCode::OK {
+            let body = answer.into_body().map_err(Into::into).boxed_unsync();
+            return Ok(ApiStream(Events::of(body)));
+        }
+        let (status, body) = read(answer)
+            .await
+            .map_err(|reason| self.unreachable(reason))?;
+        Err(refused(status, &body))
     }
 
     async fn send(
@@ -114,6 +136,17 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(u16, Bytes), String> {
+        let request = self.request(method, path, body)?;
+        let answer = http_client(&self.uri)?.request(request).await;
+        read(answer.map_err(|error| causes(&error))?).await
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Request<Full<Bytes>>, String> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.server))
@@ -122,15 +155,65 @@ impl Api {
             request = request.header(AUTHORIZATION, authorization);
         }
         let body = body.map(Value::to_string).unwrap_or_default();
-        let request = request
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| error.to_string())?;
-        let answer = http_client(&self.uri)?.request(request).await;
-        let answer = answer.map_err(|error| causes(&error))?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map_err(|error| error.to_string())?;
-        Ok((status, body.to_bytes()))
+        let request = request.body(Full::new(Bytes::from(body)));
+        request.map_err(|error| error.to_string())
+    }
+
+    fn unreachable(&self, reason: String) -> ApiError {
+        let server = self.server.clone();
+        ApiError::Unreachable { server, reason }
+    }
+}
+
+async fn read(answer: Response<Incoming>) -> Result<(u16, Bytes), String> {
+    let status = answer.status().as_u16();
+    let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+    let body = body.map_err(|error| error.to_string())?;
+    Ok((status, body.to_bytes()))
+}
+
+/// What a server says that refuses (RFC 9457).
+fn refused(status: u16, body: &[u8]) -> ApiError {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    ApiError::Refused {
+        status,
+        detail: match json["detail"].as_str() {
+            Some(detail) => detail.to_owned(),
+            None => "it says no more than that".to_owned(),
+        },
+    }
+}
+
+/// An open stream of a server's events.
+#[derive(Debug)]
+pub struct ApiStream(Events);
+
+impl ApiStream {
+    /// The JSON of the next event or status; none at the end of the connection.
+    ///
+    /// # Errors
+    ///
+    /// Why the stream broke off.
+    pub async fn next(&mut self) -> Result<Option<Value>, String> {
+        loop {
+            let data = self.0.next().await.map_err(|error| error.to_string())?;
+            let Some(data) = data else {
+                return Ok(None);
+            };
+            if let Ok(json) = serde_json::from_slice(&data) {
+                return Ok(Some(json));
+            }
+        }
+    }
+
+    /// Where to go on.
+    pub fn last_id(&self) -> Option<&str> {
+        self.0.last_id()
+    }
+
+    /// How long to wait before coming back, if the server has said so.
+    pub fn retry(&self) -> Option<Duration> {
+        self.0.retry()
     }
 }
 

@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use notification_server::Flag;
 
 use crate::bench::BenchArgs;
+use crate::commands::{ExplainArgs, PublishArgs, TailArgs, WebhooksCommand};
 use crate::key::KeyCommand;
 use crate::mcp_config::McpConfigArgs;
 
@@ -24,6 +25,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server (what happens without a command, too)
     Serve(ServeArgs),
+    /// Publish a notification, or an event of your own
+    Publish(PublishArgs),
+    /// Show events as they come
+    Tail(TailArgs),
+    /// Say who got an event, who did not, and why
+    Explain(ExplainArgs),
+    /// Have events be posted to services, and see how that goes
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
     /// Speak MCP on standard input and output, for clients that start a process
     Stdio(StdioArgs),
     /// Print what an MCP client has to be told to use a server

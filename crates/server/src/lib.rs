@@ -13,6 +13,7 @@ mod access;
 mod api;
 mod client;
 mod config;
+mod event_stream;
 mod jwks;
 mod keys;
 mod open_files;
@@ -23,7 +24,7 @@ mod stdio;
 mod tokens;
 
 pub use access::SecretError;
-pub use api::{Api, ApiError};
+pub use api::{Api, ApiError, ApiStream};
 pub use config::{
     AddressQuota, Auth, AuthMode, Clients, Config, ConfigError, DataDir, Durability,
     EventErrorCodes, Events, Flag, Http, Jwt, Limits, LogFormat, Logging, Mcp, Quota, Retention,

@@ -3,6 +3,7 @@
 mod banner;
 mod bench;
 mod cli;
+mod commands;
 mod key;
 mod logging;
 mod mcp_config;
@@ -19,6 +20,7 @@ use notification_server::{Config, Input, LogFormat, Output, Server, StartError, 
 
 use crate::bench::{Bench, BenchArgs};
 use crate::cli::{Cli, Command, ServeArgs, StdioArgs};
+use crate::commands::PublishArgs;
 use crate::mcp_config::{McpConfig, McpConfigArgs};
 use crate::signals::{Signals, Wish};
 
@@ -31,6 +33,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// The conventional exit status of a process that an interrupt ended.
 const INTERRUPTED: i32 = 130;
 
+/// The status of `publish` if nobody has acknowledged in time.
+const UNACKNOWLEDGED: u8 = 2;
+
 /// How long a client has to read the rest of standard output at the end.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -42,7 +47,15 @@ fn main() -> ExitCode {
         Command::Config => print(Config::DEFAULT_FILE),
         Command::Key(command) => key::run(&command).and_then(|text| print(&text)),
         Command::Bench(args) => bench(&args),
+        Command::Publish(args) => return publish(&args),
+        Command::Tail(args) => args.run(),
+        Command::Explain(args) => args.run().and_then(|text| print(&text)),
+        Command::Webhooks(command) => commands::webhooks(&command).and_then(|text| print(&text)),
     };
+    status(done)
+}
+
+fn status(done: anyhow::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -50,6 +63,17 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What was published and not acknowledged in time has a status of its own.
+fn publish(args: &PublishArgs) -> ExitCode {
+    match args.run() {
+        Ok(outcome) => match (print(&outcome.text), outcome.is_acknowledged) {
+            (Ok(()), false) => ExitCode::from(UNACKNOWLEDGED),
+            (printed, _) => status(printed),
+        },
+        Err(error) => status(Err(error)),
     }
 }
 

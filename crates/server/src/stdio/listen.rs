@@ -5,9 +5,9 @@ use hyper::StatusCode;
 use tokio::time::sleep;
 
 use super::bridge::Bridge;
-use super::events::Events;
 use super::failure::Failure;
 use super::relay::{get, is_stream};
+use crate::event_stream::Events;
 
 /// How long to wait before the stream is opened again: at first, and at most.
 /// What was published meanwhile comes then, from the log.

@@ -14,7 +14,6 @@
 //! - `lines.rs` are standard input and output, each with a thread of its own.
 
 mod bridge;
-mod events;
 mod failure;
 mod lines;
 mod listen;

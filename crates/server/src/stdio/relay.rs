@@ -8,11 +8,11 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::bridge::Bridge;
-use super::events::{Broken, Events, whole};
 use super::failure::Failure;
 use super::message::Message;
 use super::requests::Running;
 use super::session::Session;
+use crate::event_stream::{Broken, Events, whole};
 
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const STREAM: &str = "text/event-stream";

@@ -9,7 +9,7 @@ const MAX_ANSWER: usize = 16 << 20;
 
 /// A stream that cannot be read any further.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     #[error("the connection was lost: {0}")]
     Lost(String),
     #[error("the answer is larger than {MAX_ANSWER} bytes")]
@@ -17,7 +17,7 @@ pub(super) enum Broken {
 }
 
 /// All of a body.
-pub(super) async fn whole(mut body: Body) -> Result<Bytes, Broken> {
+pub(crate) async fn whole(mut body: Body) -> Result<Bytes, Broken> {
     let mut bytes = BytesMut::new();
     while let Some(data) = more(&mut body, bytes.len()).await? {
         bytes.put(data);
@@ -40,7 +40,7 @@ async fn more(body: &mut Body, already: usize) -> Result<Option<Bytes>, Broken> 
 
 /// The events of a `text/event-stream` (WHATWG HTML, section 9.2).
 #[derive(Debug)]
-pub(super) struct Events {
+pub(crate) struct Events {
     body: Body,
     lines: Lines,
     data: Vec<u8>,
@@ -52,7 +52,7 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) fn of(body: Body) -> Self {
+    pub(crate) fn of(body: Body) -> Self {
         Self {
             body,
             lines: Lines::default(),
@@ -64,16 +64,16 @@ impl Events {
     }
 
     /// Where to resume.
-    pub(super) fn last_id(&self) -> Option<&str> {
+    pub(crate) fn last_id(&self) -> Option<&str> {
         self.last_id.as_deref()
     }
 
-    pub(super) fn retry(&self) -> Option<Duration> {
+    pub(crate) fn retry(&self) -> Option<Duration> {
         self.retry
     }
 
     /// The data of the next event that has some; none at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
         loop {
             while let Some(line) = self.lines.next() {
                 if let Some(data) = self.take(&line) {
