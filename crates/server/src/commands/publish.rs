@@ -103,7 +103,11 @@ impl PublishArgs {
             }
         }
         let text = self.server.say(&published, |published| {
-            let mut said = format!("Published {id} to {} streams.\n", published["subscribers"]);
+            let streams = match &published["subscribers"] {
+                one if *one == 1 => "1 stream".to_owned(),
+                many => format!("{many} streams"),
+            };
+            let mut said = format!("Published {id} to {streams}.\n");
             for receipt in published["receipts"].as_array().into_iter().flatten() {
                 let client = super::plain(text(receipt, "client_id"));
                 said += &match receipt["acknowledged_at"].as_str() {
