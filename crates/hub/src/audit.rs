@@ -151,6 +151,12 @@ impl Audit {
         }
     }
 
+    /// Has something be published that the server says itself, after what it has said
+    /// before. A hub that has closed says nothing more.
+    pub(crate) fn say_also(&self, draft: Draft) {
+        let _ = self.announcements.send(draft);
+    }
+
     /// Says that something was done, such as `key.created`, to what.
     pub(crate) fn done(&self, deed: &str, by: By<'_>, what: &[(&str, &str)]) {
         let data = by.and(what);

@@ -273,6 +273,11 @@ impl Hub {
         Ok(records)
     }
 
+    /// Has something be published that the server says itself, soon, and in order.
+    pub fn announce(&self, draft: Draft) {
+        self.shared.audit.say_also(draft);
+    }
+
     /// Stores records and removes others, by kind and id: all of it or nothing.
     pub async fn store(
         &self,
@@ -784,7 +789,7 @@ async fn announce(hub: Arc<Shared>, mut announced: mpsc::UnboundedReceiver<Draft
     while announced.recv_many(&mut batch, BATCH).await > 0 {
         let drafts = std::mem::take(&mut batch);
         if let Err(error) = hub.publish(drafts, Vec::new()).await {
-            tracing::warn!(%error, "joins and leaves of clients were not published");
+            tracing::warn!(%error, "what the server says itself was not published");
         }
     }
 }

@@ -125,7 +125,6 @@ fn principal(of: &Principal) -> Value {
         "credential": credential,
         "allow": of.grants.iter().collect::<Vec<_>>(),
         "client_id": of.client,
-        "groups": of.groups,
     })
 }
 
@@ -220,13 +219,6 @@ fn read_principal(json: &Value) -> Option<Principal> {
     };
     let allow = json.get("allow")?.as_array()?.iter();
     let allow = allow.map(|grant| grant.as_str()?.parse::<Grant>().ok());
-    let groups = match json.get("groups")? {
-        Value::Array(groups) => {
-            let groups = groups.iter().map(|group| group.as_str()?.parse().ok());
-            Some(groups.collect::<Option<Vec<_>>>()?)
-        }
-        _ => None,
-    };
     Some(Principal {
         name: Arc::from(json.get("name")?.as_str()?),
         credential,
@@ -235,7 +227,7 @@ fn read_principal(json: &Value) -> Option<Principal> {
             Some(client) => Some(client.parse().ok()?),
             None => None,
         },
-        groups,
+        groups: None,
         events_per_hour: None,
         expires_at: None,
     })

@@ -141,13 +141,7 @@ impl Shared {
         let Value::Object(data) = data else {
             return;
         };
-        let draft = announcement(name, data);
-        let hub = self.hub.clone();
-        self.tasks.spawn(async move {
-            if let Err(error) = hub.publish_one(draft).await {
-                tracing::warn!(%error, "what is to be said of a webhook was not published");
-            }
-        });
+        self.hub.announce(announcement(name, data));
     }
 
     /// Counts what is there now.

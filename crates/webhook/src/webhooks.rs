@@ -787,6 +787,8 @@ fn prepare(
     let owner = Principal {
         credential: owner.credential.lasting(),
         expires_at: None,
+        // In which it is, is for a newer credential to say.
+        groups: None,
         ..owner.clone()
     };
     let state = State::new(of, start);
