@@ -418,7 +418,9 @@ impl Webhooks {
         }
         let wanted = change.wanted.map(|wanted| self.wanted(caller, wanted));
         let wanted = wanted.transpose()?;
+        let was = webhook.condition();
         let begins_again = change.is_paused == Some(false) || change.url.is_some();
+        let is_elsewhere = change.url.is_some() || wanted.is_some();
         let endpoint = change
             .url
             .is_some()
@@ -439,7 +441,10 @@ impl Webhooks {
         if begins_again {
             begin_again(&webhook);
         }
-        webhook.tell(Command::Again);
+        // What is under way is sent again then, so not without need.
+        if is_elsewhere || webhook.condition() != was {
+            webhook.tell(Command::Again);
+        }
         caller.note_often("webhook.changed", &[("id", &webhook.id)]);
         Ok(webhook.to_json())
     }
