@@ -39,8 +39,10 @@ fn serve(mut connection: TcpStream, state: &Mutex<State>, fault: Fault) {
     while let Some((is_stream, length)) = head(&mut reader) {
         if is_stream {
             let head = "HTTP/1.1 200 OK\r\n\r\ndata: {\"status\":\"connected\"}\n\n";
+            // Whoever knows that the stream is open gets what is published then.
+            let mut state = state.lock().unwrap();
             connection.write_all(head.as_bytes()).unwrap();
-            state.lock().unwrap().streams.push(connection);
+            state.streams.push(connection);
             return;
         }
         let mut body = vec![0; length];
