@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use notification_server::Flag;
 
 use crate::bench::BenchArgs;
-use crate::commands::{ExplainArgs, PublishArgs, TailArgs, WebhooksCommand};
+use crate::commands::{ExplainArgs, PublishArgs, RunArgs, TailArgs, WebhooksCommand};
 use crate::key::KeyCommand;
 use crate::mcp_config::McpConfigArgs;
 
@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Publish a notification, or an event of your own
     Publish(PublishArgs),
+    /// Run a program, and report how far it is and how it ends
+    Run(RunArgs),
     /// Show events as they come
     Tail(TailArgs),
     /// Say who got an event, who did not, and why

@@ -20,7 +20,7 @@ use notification_server::{Config, Input, LogFormat, Output, Server, StartError, 
 
 use crate::bench::{Bench, BenchArgs};
 use crate::cli::{Cli, Command, ServeArgs, StdioArgs};
-use crate::commands::PublishArgs;
+use crate::commands::{PublishArgs, RunArgs};
 use crate::mcp_config::{McpConfig, McpConfigArgs};
 use crate::signals::{Signals, Wish};
 
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Command::Key(command) => key::run(&command).and_then(|text| print(&text)),
         Command::Bench(args) => bench(&args),
         Command::Publish(args) => return publish(&args),
+        Command::Run(args) => return run(&args),
         Command::Tail(args) => args.run(),
         Command::Explain(args) => args.run().and_then(|text| print(&text)),
         Command::Webhooks(command) => commands::webhooks(&command).and_then(|text| print(&text)),
@@ -73,6 +74,14 @@ fn publish(args: &PublishArgs) -> ExitCode {
             (Ok(()), false) => ExitCode::from(UNACKNOWLEDGED),
             (printed, _) => status(printed),
         },
+        Err(error) => status(Err(error)),
+    }
+}
+
+/// Its status is that of the program that was run.
+fn run(args: &RunArgs) -> ExitCode {
+    match args.run() {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
         Err(error) => status(Err(error)),
     }
 }

@@ -353,3 +353,109 @@ fn webhooks_are_made_looked_at_and_ended() {
         json!({"state": ["failed"]})
     );
 }
+
+/// The task that there is.
+fn task(server: &ServerProcess) -> Value {
+    server.get("/v1/tasks").json()["tasks"][0].clone()
+}
+
+#[test]
+fn a_program_that_is_run_is_reported_and_untouched() {
+    let server = server(&[]);
+    let script = "printf 'raw\\001bytes\\n'; echo 'step 3/70' >&2; sleep 0.3; printf '\\r50%%'; sleep 1.2; exit 7";
+    let arguments = [
+        "run",
+        "--name",
+        "Build",
+        "--topic",
+        "ci",
+        "--task-id",
+        "build",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let mut with_server = Command::new(BINARY);
+    with_server
+        .args(&arguments[..1])
+        .args(["--server", &server.url("")])
+        .args(&arguments[1..]);
+    let child = with_server
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("it is half done", || task(&server)["progress"] == 50.0);
+    assert_eq!(
+        (&task(&server)["state"], &task(&server)["topic"]),
+        (&json!("running"), &json!("ci"))
+    );
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(7));
+    assert_eq!(output.stdout, b"raw\x01bytes\n\r50%");
+    assert_eq!(output.stderr, b"step 3/70\n");
+    let ended = task(&server);
+    assert_eq!(
+        (&ended["task_id"], &ended["state"]),
+        (&json!("build"), &json!("failed"))
+    );
+    assert!(
+        ended["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("Failed with status 7 after 1.")
+    );
+}
+
+#[test]
+fn a_program_that_is_run_gets_signals_and_needs_no_server() {
+    let server = server(&[]);
+    let mut command = Command::new(BINARY);
+    command.args([
+        "run",
+        "--server",
+        &server.url(""),
+        "--name",
+        "Sleep",
+        "--",
+        "sleep",
+        "60",
+    ]);
+    let mut child = command.spawn().unwrap();
+    eventually("it runs", || task(&server)["state"] == "running");
+    notification_testkit::signal(child.id(), 15);
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert_eq!(
+        task(&server)["message"]
+            .as_str()
+            .unwrap()
+            .split(" after")
+            .next(),
+        Some("Ended by signal 15")
+    );
+    let mut alone = Command::new(BINARY);
+    alone.args([
+        "run",
+        "--server",
+        "http://127.0.0.1:1",
+        "--name",
+        "x",
+        "--",
+        "echo",
+        "hello",
+    ]);
+    let output = alone.output().unwrap();
+    assert_eq!(
+        (output.status.code(), &output.stdout[..]),
+        (Some(0), &b"hello\n"[..])
+    );
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("not reported")
+    );
+    let mut nothing = Command::new(BINARY);
+    nothing.args(["run", "--name", "x", "--", "/no/such/program"]);
+    assert!(refusal(&nothing.output().unwrap()).contains("/no/such/program"));
+}

@@ -2,6 +2,7 @@
 
 mod explain;
 mod publish;
+mod run;
 mod tail;
 mod webhooks;
 
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 pub(crate) use explain::ExplainArgs;
 pub(crate) use publish::PublishArgs;
+pub(crate) use run::RunArgs;
 pub(crate) use tail::TailArgs;
 pub(crate) use webhooks::{WebhooksCommand, run as webhooks};
 
