@@ -26,17 +26,27 @@ class NotificationServer:
         self.origin = f"http://127.0.0.1:{_free_port()}"
         self._data_dir = tempfile.TemporaryDirectory(prefix="notification-python-")
         self._stderr = tempfile.TemporaryFile()
+        self._arguments = arguments
+        self.start()
+
+    def start(self):
+        """Starts it, again after it has ended: on the same port, with the same data."""
         self._process = subprocess.Popen(
             [
                 BINARY,
                 "--bind", self.origin.removeprefix("http://"),
                 "--data-dir", self._data_dir.name,
-                *arguments,
+                *self._arguments,
             ],
             env=_environment(),
             stdout=subprocess.DEVNULL,
             stderr=self._stderr,
         )
+
+    def kill(self):
+        """`kill -9`: it gets no chance to finish anything."""
+        self._process.kill()
+        self._process.wait()
 
     def wait_ready(self):
         """Returns once `GET /readyz` answers 200."""
