@@ -40,11 +40,12 @@ export function streamQuery(options: StreamOptions, ticket?: string): URLSearchP
   return query;
 }
 
-/** The address of a door below the server's, which may itself be below a path. */
+/** The address of a door below the server's, which may itself be below a path; `path` may have a query. */
 export function address(server: string | URL, path: string, query?: URLSearchParams): URL {
   const url = new URL(server);
-  url.pathname = url.pathname.replace(/\/$/, '') + path;
-  url.search = query?.toString() ?? '';
+  const [pathname, search] = path.split('?', 2);
+  url.pathname = url.pathname.replace(/\/$/, '') + pathname;
+  url.search = query?.toString() ?? search ?? '';
   url.hash = '';
   return url;
 }

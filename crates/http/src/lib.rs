@@ -26,6 +26,7 @@
 //! Start reading at [`router`]. This is the only crate that names axum and
 //! hyper. It does not know MCP: what is served on `/mcp` is handed in.
 
+mod activity;
 mod address;
 mod answer;
 mod body;
@@ -34,6 +35,7 @@ mod certificate;
 mod clients;
 mod confirmation;
 mod connections;
+mod dashboard;
 mod deliveries;
 #[cfg(any(test, fuzzing))]
 mod differential;

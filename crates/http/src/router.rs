@@ -17,9 +17,9 @@ use crate::http::Http;
 use crate::identity::{address, identify};
 use crate::problem::Problem;
 use crate::{
-    clients, connections, deliveries, events, groups, headers, health, keys, metrics, openapi,
-    publish, receipts, resource_metadata, session, stream, tasks, tickets, webhook_deliveries,
-    webhooks, welcome,
+    activity, clients, connections, dashboard, deliveries, events, groups, headers, health, keys,
+    metrics, openapi, publish, receipts, resource_metadata, session, stream, tasks, tickets,
+    webhook_deliveries, webhooks, welcome,
 };
 
 /// What is served on `/mcp`, and how a request for it is refused before it gets there.
@@ -72,6 +72,7 @@ where
         .fold(Router::new(), |router, door| door.open(router))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
+        .route("/assets/{*file}", get(dashboard::asset))
         .route_service("/mcp", mcp.service)
         .with_state(http.clone())
         .layer(middleware::from_fn_with_state((http, refusal), identify))
@@ -98,6 +99,7 @@ pub(crate) fn doors() -> Vec<Door> {
         Door::at("/v1/tasks/{task_id}")
             .get(tasks::one, tasks::describe_one())
             .put(tasks::report, tasks::describe_report()),
+        Door::at("/v1/tasks/{task_id}/cancel").post(tasks::cancel, tasks::describe_cancel()),
         Door::at("/v1/clients").get(clients::list, clients::describe_list()),
         Door::at("/v1/clients/{client_id}")
             .get(clients::one, clients::describe_one())
@@ -109,6 +111,7 @@ pub(crate) fn doors() -> Vec<Door> {
         Door::at("/v1/groups/{group}/clients/{client_id}")
             .put(groups::join, groups::describe_join())
             .delete(groups::leave, groups::describe_leave()),
+        Door::at("/v1/activity").get(activity::activity, activity::describe()),
         Door::at("/v1/connections").get(connections::list, connections::describe_list()),
         Door::at("/v1/connections/{connection_id}")
             .delete(connections::close, connections::describe_close()),

@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use notification_event::schema::{object, reference};
 use notification_event::{Pattern, Progress, Report, TaskId};
-use notification_hub::{Caller, TaskFilter};
+use notification_hub::{Caller, CancelTask, TaskFilter};
 use serde_json::{Value, json};
 use std::str::FromStr;
 
@@ -57,6 +57,43 @@ pub(crate) fn describe_report() -> Operation {
             published(),
         )
         .refuses(&[409, 415, 422, 503])
+}
+
+/// `POST /v1/tasks/{task_id}/cancel`: has a task end that the server runs itself.
+/// It says when it has.
+pub(crate) async fn cancel(
+    caller: Caller,
+    path: PathNames,
+    _: NoQuery,
+) -> Result<Response, Problem> {
+    let task: TaskId = path.one("task_id")?;
+    let conflict = |why: &str| {
+        let detail = format!("the task {task} {why}");
+        Err(Problem::new(StatusCode::CONFLICT, detail))
+    };
+    match caller.cancel_task(&task).await? {
+        CancelTask::Told => {
+            Ok((StatusCode::ACCEPTED, answer(&json!({"task_id": task}))).into_response())
+        }
+        CancelTask::Ended => conflict("has ended"),
+        CancelTask::NotOurs => {
+            conflict("is reported by a program of its own, and only that can end it")
+        }
+        CancelTask::Unknown => Err(Problem::not_found(format!("no task {task} is known"))),
+    }
+}
+
+pub(crate) fn describe_cancel() -> Operation {
+    let told = object(json!({"task_id": reference("TaskId")}), &["task_id"]);
+    Operation::new("cancelTask", "Has a task end that the server runs itself")
+        .says("What a job reports of itself only that job can end.")
+        .name("task_id", "TaskId")
+        .answers(
+            StatusCode::ACCEPTED,
+            "It was told, and says when it has",
+            told,
+        )
+        .refuses(&[404, 409, 422])
 }
 
 /// `GET /v1/tasks`: the tasks that are wanted, the most recently updated first.

@@ -20,7 +20,8 @@ use crate::receipts;
 use crate::{
     Acknowledge, AcknowledgeError, Acknowledged, ClientStatus, ConnectionStatus, EventPage,
     EventReceipts, Frame, GroupError, Hub, Metrics, NewestEvents, PageRequest, PublishError,
-    Published, RefusalReason, Subscribe, SubscribeError, Subscription, TaskFilter, TaskStatus,
+    Published, RefusalReason, Sample, Subscribe, SubscribeError, Subscription, TaskFilter,
+    TaskStatus,
 };
 
 /// What keys are called among the records.
@@ -495,6 +496,12 @@ impl Caller {
         let mut list = self.hub.connection_list();
         list.retain(|status| client.is_none() || status.client.as_ref() == client);
         Ok(list)
+    }
+
+    /// What went on in the last hour, the oldest first.
+    pub fn activity(&self) -> Result<Vec<Sample>, Refused> {
+        self.need(Grant::ConnectionsRead)?;
+        Ok(self.hub.activity())
     }
 
     /// Ends a stream, as [`Hub::close_connection`].

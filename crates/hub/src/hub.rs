@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::activity::{Activity, Sample};
 use crate::audit::{Audit, By};
 use crate::caller::{KEY_RECORD, key_record};
 use crate::clients::{Attach, Attached, Clients};
@@ -200,6 +201,7 @@ impl Hub {
         let window = config.clients.max_unacknowledged;
         let clients = Clients::load(records.clients, bounds.epoch, window);
         let metrics = Metrics::default();
+        let activity = Arc::<Activity>::default();
         let health = Arc::<Health>::default();
         let closing = CancellationToken::new();
         let worker = Worker {
@@ -209,6 +211,7 @@ impl Hub {
             tasks: tasks.clone(),
             health: health.clone(),
             metrics: metrics.clone(),
+            activity: activity.clone(),
         };
         let (publisher, publishing) = Publisher::new(worker, closing.clone());
         let (announcements, announced) = mpsc::unbounded_channel();
@@ -228,6 +231,7 @@ impl Hub {
             declarations,
             config,
             metrics,
+            activity,
             publisher,
             health,
             closing: closing.clone(),
@@ -696,6 +700,11 @@ impl Hub {
     /// How many streams are open.
     pub fn connections(&self) -> usize {
         self.shared.connections.count()
+    }
+
+    /// What went on in the last hour, the oldest first.
+    pub(crate) fn activity(&self) -> Vec<Sample> {
+        self.shared.activity.samples()
     }
 
     /// How many events were published since the server started.

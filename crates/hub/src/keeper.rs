@@ -8,6 +8,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::PublishError;
+use crate::activity::SAMPLE;
 use crate::caller::key_record;
 use crate::own_tasks;
 use crate::shared::Shared;
@@ -19,13 +20,18 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// do not notice it between their commits.
 const STEP: u64 = 1_000;
 
-/// Looks after who is there, once a second: finds the readers that do not read, the
+/// Looks after who is there, once a second, and takes a sample of what goes on every ten: finds the readers that do not read, the
 /// clients that have left, and those whose credential is no longer good. Never
 /// waits for the log, which may take long.
 pub(crate) async fn watch(hub: Arc<Shared>, closing: CancellationToken) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sampled = tokio::time::Instant::now();
     while closing.run_until_cancelled(ticks.tick()).await.is_some() {
+        if sampled.elapsed() >= SAMPLE {
+            sampled += SAMPLE;
+            hub.sample();
+        }
         hub.connections.look_for_slow_readers();
         hub.presence.look_for_leavers(tokio::time::Instant::now());
         hub.look_for_lapsed(now());

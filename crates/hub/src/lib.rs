@@ -23,6 +23,7 @@
 //!
 //! The hub does not know HTTP or MCP, nor which engine keeps its log.
 
+mod activity;
 mod audit;
 mod bell;
 mod caller;
@@ -56,6 +57,7 @@ mod tail;
 mod tasks;
 mod wording;
 
+pub use activity::{SAMPLE, SAMPLES, Sample};
 pub use audit::RefusalReason;
 pub use bell::{Bell, Rung};
 pub use caller::{Caller, CancelTask, KeyError, ReadError, TaskPage};

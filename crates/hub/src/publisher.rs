@@ -10,6 +10,7 @@ use notification_log::{Change, Commit, Entry, EventLog, LogError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::activity::Activity;
 use crate::fan_out::FanOut;
 use crate::groups::Groups;
 use crate::health::Health;
@@ -139,6 +140,7 @@ pub(crate) struct Worker {
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Metrics,
+    pub(crate) activity: Arc<Activity>,
 }
 
 impl Worker {
@@ -312,8 +314,9 @@ impl Worker {
         known: &HashMap<EventId, Known>,
     ) {
         for (outcomes, queued_at, answer) in answers {
-            let seconds = queued_at.elapsed().as_secs_f64();
-            self.metrics.publish_seconds.observe(seconds);
+            let took = queued_at.elapsed();
+            self.metrics.publish_seconds.observe(took.as_secs_f64());
+            self.activity.published(took);
             let outcomes = outcomes.into_iter().map(|outcome| match outcome {
                 Outcome::New(index) => published[index].clone(),
                 Outcome::Again(id) => known[&id].again(published),

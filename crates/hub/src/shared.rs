@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::activity::{Activity, Now};
 use crate::audit::Audit;
 use crate::clients::{ClientStatus, Clients};
 use crate::connections::{Connection, Connections, End};
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) declarations: Declarations,
     pub(crate) config: HubConfig,
     pub(crate) metrics: Metrics,
+    pub(crate) activity: Arc<Activity>,
     pub(crate) audit: Audit,
     /// Held by whoever stores keys, from when they were read or changed until
     /// that is on its way to the log, so that nothing older is stored after it.
@@ -120,6 +122,20 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Takes a sample of what goes on.
+    pub(crate) fn sample(&self) {
+        let metrics = &self.metrics;
+        let bounds = self.log.bounds();
+        let now = || Now {
+            timestamp: Timestamp::from(SystemTime::now()),
+            connections: self.connections.count() as u64,
+            log_events: bounds.events(),
+            log_bytes: bounds.bytes,
+        };
+        let (published, delivered) = (metrics.published_in_all(), metrics.delivered.get());
+        self.activity.sample(published, delivered, now);
     }
 
     /// Has a stream end. It is cut off if it does not do so by itself soon.

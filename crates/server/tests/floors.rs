@@ -7,8 +7,9 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which floor each crate is on.
-const FLOORS: [(&str, u8); 10] = [
+const FLOORS: [(&str, u8); 11] = [
     ("notification-event", 0),
+    ("notification-dashboard", 0),
     ("notification-access", 1),
     ("notification-log", 1),
     ("notification-hub", 2),
