@@ -1,10 +1,15 @@
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use notification_server::Flag;
 
 use crate::bench::BenchArgs;
-use crate::commands::{ExplainArgs, PublishArgs, RunArgs, TailArgs, WebhooksCommand};
+use crate::commands::{
+    AckArgs, ClientsCommand, EventTypesCommand, ExplainArgs, GroupsCommand, LoginArgs, PublishArgs,
+    RunArgs, TailArgs, TasksCommand, TopArgs, WatchArgs, WebhooksCommand,
+};
 use crate::key::KeyCommand;
 use crate::mcp_config::McpConfigArgs;
 
@@ -33,6 +38,24 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Say who got an event, who did not, and why
     Explain(ExplainArgs),
+    /// Acknowledge events as a client
+    Ack(AckArgs),
+    /// Show tasks as bars that move
+    Watch(WatchArgs),
+    /// List tasks, show one, have one end
+    #[command(subcommand)]
+    Tasks(TasksCommand),
+    /// Show what goes on: rates, tasks, who is connected
+    Top(TopArgs),
+    /// List, show and forget the clients whose place the server keeps
+    #[command(subcommand)]
+    Clients(ClientsCommand),
+    /// List groups, and put clients into them
+    #[command(subcommand)]
+    Groups(GroupsCommand),
+    /// List, show and declare event types
+    #[command(subcommand)]
+    EventTypes(EventTypesCommand),
     /// Have events be posted to services, and see how that goes
     #[command(subcommand)]
     Webhooks(WebhooksCommand),
@@ -43,6 +66,28 @@ pub(crate) enum Command {
     /// Create, list and revoke keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Keep a server and a key for the commands that ask one
+    Login(LoginArgs),
+    /// Forget them
+    Logout,
+    /// Print what makes a shell complete this command line
+    #[command(after_help = "\
+Examples:
+  notification-server completions bash > ~/.local/share/bash-completion/completions/notification-server
+  notification-server completions zsh > ~/.zfunc/_notification-server
+  notification-server completions fish > ~/.config/fish/completions/notification-server.fish")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write manual pages into a directory
+    #[command(after_help = "\
+Example:
+  notification-server man ~/.local/share/man/man1 && man notification-server-publish")]
+    Man {
+        /// Which directory; it has to be there
+        directory: PathBuf,
+    },
     /// Print the settings with their defaults, as a commented TOML file
     Config,
     /// Put a load on a running server, check every delivery, and say how long they took
@@ -103,7 +148,7 @@ pub(crate) struct StdioArgs {
 }
 
 impl Cli {
-    pub(crate) fn command(self) -> Command {
+    pub(crate) fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.serve))
     }
 }
@@ -162,15 +207,26 @@ fn texts<const N: usize>(
     })
 }
 
+/// What makes a shell complete this command line.
+pub(crate) fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    let mut cli = Cli::command();
+    clap_complete::generate(shell, &mut cli, "notification-server", &mut script);
+    script
+}
+
+/// Writes the manual pages, in section 1.
+pub(crate) fn write_manual(directory: &Path) -> io::Result<()> {
+    clap_mangen::generate_to(Cli::command().name("notification-server"), directory)
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        <Cli as CommandFactory>::command().debug_assert();
+        Cli::command().debug_assert();
     }
 
     #[test]
@@ -179,7 +235,7 @@ mod tests {
             vec!["notification-server", "--bind", "127.0.0.1:1"],
             vec!["notification-server", "serve", "--bind", "127.0.0.1:1"],
         ] {
-            match Cli::parse_from(line).command() {
+            match Cli::parse_from(line).into_command() {
                 Command::Serve(args) => assert_eq!(args.flags()[0].key, "bind"),
                 other => panic!("{other:?}"),
             }

@@ -7,9 +7,10 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use notification_access::NewKey;
+use notification_client::Client;
 use notification_event::{Invalid, Timestamp};
 use notification_log::OpenError;
-use notification_server::{Api, Config, Flag, KeyStore, StartError};
+use notification_server::{Config, Flag, KeyStore, StartError};
 use serde_json::{Value, json};
 
 #[derive(Debug, Subcommand)]
@@ -98,7 +99,7 @@ struct On {
 /// Where the keys are.
 enum Keys {
     Here(KeyStore),
-    There(Api),
+    There(Client),
 }
 
 /// Does it: what is to be printed.
@@ -224,7 +225,10 @@ impl Keys {
     async fn open(on: &On) -> anyhow::Result<Self> {
         if let Some(server) = &on.server {
             let key = presented(on.key_file.as_deref())?;
-            return Ok(Self::There(Api::new(server, key.as_deref())?));
+            return Ok(Self::There(crate::commands::client(
+                server,
+                key.as_deref(),
+            )?));
         }
         let data_dir = on.data_dir.as_deref().map(|dir| Flag {
             key: "data_dir",

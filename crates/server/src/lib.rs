@@ -10,8 +10,6 @@
 //! Command line, signals and logging belong to the binary (`main.rs`, `cli.rs`).
 
 mod access;
-mod api;
-mod client;
 mod config;
 mod event_stream;
 mod jwks;
@@ -24,7 +22,6 @@ mod stdio;
 mod tokens;
 
 pub use access::SecretError;
-pub use api::{Api, ApiError, ApiStream};
 pub use config::{
     AddressQuota, Auth, AuthMode, Clients, Config, ConfigError, DataDir, Durability,
     EventErrorCodes, Events, Flag, Http, Jwt, Limits, LogFormat, Logging, Mcp, Quota, Retention,

@@ -20,7 +20,7 @@ use notification_server::{Config, Input, LogFormat, Output, Server, StartError, 
 
 use crate::bench::{Bench, BenchArgs};
 use crate::cli::{Cli, Command, ServeArgs, StdioArgs};
-use crate::commands::{PublishArgs, RunArgs};
+use crate::commands::{PublishArgs, RunArgs, WatchArgs};
 use crate::mcp_config::{McpConfig, McpConfigArgs};
 use crate::signals::{Signals, Wish};
 
@@ -40,7 +40,7 @@ const UNACKNOWLEDGED: u8 = 2;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command() {
+    let done = match Cli::parse().into_command() {
         Command::Serve(args) => serve(&args),
         Command::Stdio(args) => stdio(&args),
         Command::McpConfig(args) => mcp_config(&args),
@@ -51,6 +51,20 @@ fn main() -> ExitCode {
         Command::Run(args) => return run(&args),
         Command::Tail(args) => args.run(),
         Command::Explain(args) => args.run().and_then(|text| print(&text)),
+        Command::Ack(args) => args.run().and_then(|text| print(&text)),
+        Command::Watch(args) => return watch(&args),
+        Command::Tasks(command) => commands::tasks(&command).and_then(|text| print(&text)),
+        Command::Top(args) => args.run(),
+        Command::Clients(command) => commands::clients(&command).and_then(|text| print(&text)),
+        Command::Groups(command) => commands::groups(&command).and_then(|text| print(&text)),
+        Command::EventTypes(command) => {
+            commands::event_types(&command).and_then(|text| print(&text))
+        }
+        Command::Login(args) => args.run().and_then(|text| print(&text)),
+        Command::Logout => commands::logout().and_then(|text| print(&text)),
+        Command::Completions { shell } => print_bytes(&cli::completions(shell)),
+        Command::Man { directory } => cli::write_manual(&directory)
+            .with_context(|| format!("cannot write manual pages into {}", directory.display())),
         Command::Webhooks(command) => commands::webhooks(&command).and_then(|text| print(&text)),
     };
     status(done)
@@ -74,6 +88,15 @@ fn publish(args: &PublishArgs) -> ExitCode {
             (Ok(()), false) => ExitCode::from(UNACKNOWLEDGED),
             (printed, _) => status(printed),
         },
+        Err(error) => status(Err(error)),
+    }
+}
+
+/// A task that has failed is a status, and no error.
+fn watch(args: &WatchArgs) -> ExitCode {
+    match args.run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => status(Err(error)),
     }
 }
@@ -180,11 +203,12 @@ fn announce(server: &Server) -> anyhow::Result<()> {
 
 /// Writes to standard output, whose reader may have gone away.
 fn print(text: &str) -> anyhow::Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }

@@ -7,9 +7,11 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which floor each crate is on.
-const FLOORS: [(&str, u8); 11] = [
+const FLOORS: [(&str, u8); 12] = [
     ("notification-event", 0),
     ("notification-dashboard", 0),
+    // Knows the wire, and nothing of the server.
+    ("notification-client", 0),
     ("notification-access", 1),
     ("notification-log", 1),
     ("notification-hub", 2),
@@ -31,6 +33,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     (
         "hyper",
         &[
+            "notification-client",
             "notification-http",
             "notification-server",
             "notification-webhook",
@@ -39,6 +42,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     (
         "hyper-util",
         &[
+            "notification-client",
             "notification-http",
             "notification-server",
             "notification-webhook",
@@ -46,12 +50,17 @@ const HOMES: [(&str, &[&str]); 15] = [
     ),
     (
         "hyper-rustls",
-        &["notification-server", "notification-webhook"],
+        &[
+            "notification-client",
+            "notification-server",
+            "notification-webhook",
+        ],
     ),
     ("httparse", &["notification-http"]),
     (
         "rustls",
         &[
+            "notification-client",
             "notification-http",
             "notification-server",
             "notification-testkit",

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use clap::Args;
 use hyper::Method;
-use notification_server::Api;
+use notification_client::Client;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
@@ -51,7 +51,7 @@ pub(crate) struct RunArgs {
 /// What is reported of one job. That it cannot be is said once.
 struct Job<'a> {
     args: &'a RunArgs,
-    api: Api,
+    api: Client,
     path: String,
     is_silent: bool,
 }

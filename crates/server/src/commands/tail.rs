@@ -1,16 +1,11 @@
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
-use notification_server::{Api, ApiError, ApiStream};
+use notification_client::{Item, StreamOptions};
 use serde_json::Value;
 
-use super::{Server, plain, segment, text};
-
-/// How long it is waited before a server that does not answer is asked again, if it
-/// has said nothing else.
-const RETRY: Duration = Duration::from_secs(2);
+use super::{Server, plain, text};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -49,113 +44,70 @@ pub(crate) struct TailArgs {
     server: Server,
 }
 
-/// How a stream has ended.
-enum End {
-    /// All that was wanted has come.
-    Done,
-    /// It is to be opened again, after this.
-    Broken(String),
-}
-
 impl TailArgs {
     #[tokio::main(flavor = "current_thread")]
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
-        let api = self.server.api()?;
-        let (mut after, mut left) = (None::<String>, self.count);
-        let mut retry = RETRY;
+        let mut stream = self.server.api()?.stream(self.options());
+        let mut left = self.count;
         let mut was_open = false;
-        loop {
-            let end = match self.open(&api, after.as_deref()).await {
-                Ok(mut stream) => {
-                    was_open = true;
-                    let end = self.read(&mut stream, &mut left).await?;
-                    after = stream.last_id().map(str::to_owned).or(after);
-                    retry = stream.retry().unwrap_or(retry);
-                    end
-                }
-                // One that says no would say it again.
-                Err(error @ ApiError::Unreachable { .. }) if was_open => {
-                    End::Broken(error.to_string())
-                }
-                Err(error) => return Err(error.into()),
-            };
-            match end {
-                End::Done => return Ok(()),
-                End::Broken(reason) => note(&format!("{reason}; coming back")),
-            }
-            tokio::time::sleep(retry).await;
-        }
-    }
-
-    async fn open(&self, api: &Api, after: Option<&str>) -> Result<ApiStream, ApiError> {
-        let mut query = Vec::new();
-        let lists = [
-            ("topic", &self.topics),
-            ("type", &self.types),
-            ("name", &self.name),
-            ("tag", &self.tag),
-        ];
-        for (name, values) in lists {
-            query.extend(
-                values
-                    .iter()
-                    .map(|value| format!("{name}={}", segment(value))),
-            );
-        }
-        if let Some(priority) = self.min_priority {
-            query.push(format!("min_priority={priority}"));
-        }
-        if let Some(client) = &self.client_id {
-            query.push(format!("client_id={}", segment(client)));
-        }
-        if let Some(since) = self.since.as_ref().filter(|_| after.is_none()) {
-            query.push(format!("since={}", segment(since)));
-        }
-        let path = format!("/v1/stream?{}", query.join("&"));
-        api.stream(path.trim_end_matches('?'), after).await
-    }
-
-    async fn read(&self, stream: &mut ApiStream, left: &mut Option<u64>) -> anyhow::Result<End> {
-        loop {
-            if *left == Some(0) {
-                return Ok(End::Done);
-            }
-            let said = match stream.next().await {
-                Ok(Some(said)) => said,
-                Ok(None) => return Ok(End::Broken("the server closed the stream".to_owned())),
-                Err(reason) => return Ok(End::Broken(reason)),
-            };
-            if said["type"] == "status" {
-                match text(&said, "status") {
-                    "gap" => note("events may be missing here: they are not kept any more"),
-                    "unauthorized" => {
-                        bail!("the stream was ended: {}", plain(text(&said, "reason")))
+        while left != Some(0) {
+            match stream.next().await? {
+                Item::Event(event) => {
+                    if !self.print(&Value::Object(event))? {
+                        return Ok(());
                     }
-                    "conflated" => note(&format!(
-                        "{} events were passed over for newer ones",
-                        said["events"]
-                    )),
-                    _ => {}
+                    left = left.map(|left| left - 1);
                 }
-                continue;
-            }
-            let line = match self.server.wants_json() {
-                true => format!("{said}\n"),
-                false => line(&said, std::io::stdout().is_terminal()),
-            };
-            let mut stdout = std::io::stdout();
-            match stdout
-                .write_all(line.as_bytes())
-                .and_then(|()| stdout.flush())
-            {
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-                    return Ok(End::Done);
+                Item::Status(status) => {
+                    was_open = true;
+                    self.say(&Value::Object(status))?;
                 }
-                written => written?,
+                Item::Unreadable(_) => note("an event came that cannot be read"),
+                Item::Lost { reason, .. } if was_open => note(&format!("{reason}; coming back")),
+                // Where there was never a server there may never be one.
+                Item::Lost { reason, .. } => bail!("{reason}"),
             }
-            if let Some(left) = left {
-                *left -= 1;
-            }
+        }
+        Ok(())
+    }
+
+    fn options(&self) -> StreamOptions {
+        StreamOptions {
+            topics: self.topics.clone(),
+            types: self.types.clone(),
+            names: self.name.clone(),
+            tags: self.tag.clone(),
+            min_priority: self.min_priority,
+            client_id: self.client_id.clone(),
+            since: self.since.clone(),
+            ..StreamOptions::default()
+        }
+    }
+
+    fn say(&self, status: &Value) -> anyhow::Result<()> {
+        match text(status, "status") {
+            "gap" => note("events may be missing here: they are not kept any more"),
+            "unauthorized" => bail!("the stream was ended: {}", plain(text(status, "reason"))),
+            "conflated" => note(&format!(
+                "{} events were passed over for newer ones",
+                status["events"]
+            )),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether there is still somebody who reads.
+    fn print(&self, event: &Value) -> anyhow::Result<bool> {
+        let line = match self.server.wants_json() {
+            true => format!("{event}\n"),
+            false => line(event, std::io::stdout().is_terminal()),
+        };
+        let mut stdout = std::io::stdout();
+        let written = stdout.write_all(line.as_bytes());
+        match written.and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+            written => Ok(written.map(|()| true)?),
         }
     }
 }

@@ -19,7 +19,7 @@ use super::remote::Remote;
 use super::requests::{Cancelling, Requests, Running};
 use super::server::Server;
 use super::session::{Session, changes_session};
-use crate::{ApiError, Config, StartError};
+use crate::{Config, StartError};
 
 /// How many notifications of a client may be on their way. The next waits, and
 /// what the client writes after it.
@@ -48,7 +48,11 @@ impl Stdio {
 
     /// Answers with the server whose endpoint is at `url`, presenting `key` to it
     /// if there is one. Whether it runs, requests will show.
-    pub fn connect(config: &Config, url: &str, key: Option<&str>) -> Result<Self, ApiError> {
+    pub fn connect(
+        config: &Config,
+        url: &str,
+        key: Option<&str>,
+    ) -> Result<Self, notification_client::Error> {
         Ok(Self {
             server: Server::Remote(Box::new(Remote::new(url, key)?)),
             drain: config.shutdown.drain,

@@ -5,8 +5,7 @@ use hyper::{Request, Response, StatusCode, Uri};
 use notification_mcp::Body;
 
 use super::failure::Failure;
-use crate::ApiError;
-use crate::client::{HttpClient, bearer, causes, http_client};
+use notification_client::{Error, HttpClient, bearer, causes, http_client};
 
 /// A server that runs, as one principal.
 pub(super) struct Remote {
@@ -22,14 +21,14 @@ const ENDPOINT: &str = "/mcp";
 
 impl Remote {
     /// One at this URL, with `key` if there is one.
-    pub(super) fn new(url: &str, key: Option<&str>) -> Result<Self, ApiError> {
-        let uri = endpoint(url).ok_or(ApiError::Endpoint)?;
+    pub(super) fn new(url: &str, key: Option<&str>) -> Result<Self, Error> {
+        let uri = endpoint(url).ok_or(Error::Endpoint)?;
         let authorization = key.map(|key| bearer(&uri, key)).transpose()?;
         let without_query = uri.to_string();
         let name = without_query.split('?').next().unwrap_or_default();
         Ok(Self {
             name: name.to_owned(),
-            client: http_client(&uri).map_err(ApiError::NoRoots)?,
+            client: http_client(&uri).map_err(Error::NoRoots)?,
             authorization,
             uri,
         })
@@ -76,8 +75,8 @@ impl Remote {
 }
 
 /// The URL of an endpoint in full, from what people write: without a path it is `/mcp`.
-pub fn endpoint_url(url: &str) -> Result<String, ApiError> {
-    let uri = endpoint(url).ok_or(ApiError::Endpoint)?;
+pub fn endpoint_url(url: &str) -> Result<String, Error> {
+    let uri = endpoint(url).ok_or(Error::Endpoint)?;
     Ok(uri.to_string())
 }
 
@@ -141,6 +140,6 @@ mod tests {
         let clear = Remote::new("http://example.com/mcp", Some("s3cret"))
             .err()
             .unwrap();
-        assert!(matches!(clear, ApiError::Clear(_)));
+        assert!(matches!(clear, Error::Clear(_)));
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP to servers, for the command line.
+//! Connections to servers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use hyper_util::rt::TokioExecutor;
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 
-use crate::ApiError;
+use crate::Error;
 
 /// How long a connection may take to open, and after how long a silence the
 /// kernel asks whether the server is still there.
@@ -23,10 +23,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Makes requests. It goes through no proxy and follows no redirects.
-pub(crate) type HttpClient = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+pub type HttpClient = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// One for this address.
-pub(crate) fn http_client(uri: &Uri) -> Result<HttpClient, String> {
+pub fn http_client(uri: &Uri) -> Result<HttpClient, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -52,18 +52,18 @@ pub(crate) fn http_client(uri: &Uri) -> Result<HttpClient, String> {
 }
 
 /// The header that presents a key to this address.
-pub(crate) fn bearer(uri: &Uri, key: &str) -> Result<HeaderValue, ApiError> {
+pub fn bearer(uri: &Uri, key: &str) -> Result<HeaderValue, Error> {
     if !is_encrypted(uri) && !uri.host().is_some_and(is_this_machine) {
         let server = uri.host().unwrap_or_default();
-        return Err(ApiError::Clear(server.to_owned()));
+        return Err(Error::Clear(server.to_owned()));
     }
-    let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| ApiError::Key)?;
+    let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| Error::Key)?;
     value.set_sensitive(true);
     Ok(value)
 }
 
 /// An error with what it comes from, in one line.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+pub fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
