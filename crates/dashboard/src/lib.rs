@@ -1,7 +1,7 @@
 //! The dashboard: pages that are built from `web/` when this crate is, and held
 //! in memory.
 //!
-//! [`file`] finds one by its path. This crate knows no HTTP and no server; the
+//! [`file()`] finds one by its path. This crate knows no HTTP and no server; the
 //! pages ask one, as any other client does.
 
 /// One file of the dashboard.

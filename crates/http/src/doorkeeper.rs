@@ -67,6 +67,7 @@ mod tests {
             authorization_servers: Vec::new(),
             body_timeout: second,
             stream: StreamConfig {
+                enabled: true,
                 heartbeat: second,
                 retry: (second, second),
             },

@@ -27,6 +27,8 @@ use crate::wire::Wire;
 /// How streams behave.
 #[derive(Clone, Debug)]
 pub struct StreamConfig {
+    /// Whether there are any but those of MCP clients.
+    pub enabled: bool,
     /// After how long a silence a comment is sent, so that both ends see that
     /// the connection lives.
     pub heartbeat: Duration,
@@ -77,6 +79,11 @@ pub(crate) async fn stream(
         wanted.start = Start::After(cursor);
     } else if let Some(order) = order.as_ref().filter(|_| wanted.start == Start::Now) {
         wanted.start = order.start;
+    }
+    if order.is_none() && !http.config.stream.enabled {
+        return Err(Problem::not_found(
+            "streams of events are switched off here",
+        ));
     }
     let wire = extensions.get::<Arc<Wire>>().cloned();
     let handoff = extensions.get::<Handoff>().cloned();

@@ -7,17 +7,17 @@ use notification_hub::Caller;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
     CompleteResult, CustomRequest, CustomResult, DiscoverResult, ErrorData, GetPromptRequestParams,
-    GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, InitializeRequestParams,
-    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    MetaObject, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
-    ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig, Tool,
-    UpdateTaskParams,
+    GetPromptResponse, GetTaskParams, GetTaskResult, InitializeRequestParams, ListPromptsResult,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject,
+    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, ServerCapabilities, ServerConfig, Tool, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::Identity;
 use crate::completion;
 use crate::denied::DeniedSlot;
 use crate::progress::Progress;
@@ -83,14 +83,16 @@ const TTL_MS: u64 = 5 * 60 * 1000;
 #[derive(Clone)]
 pub(crate) struct Handler {
     tools: Arc<Toolbox>,
+    identity: Identity,
     /// Whether its requests are those of [`MODERN_VERSIONS`].
     is_modern: bool,
 }
 
 impl Handler {
-    pub(crate) fn new(tools: Toolbox) -> Self {
+    pub(crate) fn new(tools: Toolbox, identity: Identity) -> Self {
         Self {
             tools: Arc::new(tools),
+            identity,
             is_modern: false,
         }
     }
@@ -108,15 +110,10 @@ impl Handler {
     fn sign(&self, meta: &mut Option<MetaObject>) {
         if self.is_modern {
             let key = "io.modelcontextprotocol/serverInfo".to_owned();
-            let identity = serde_json::to_value(identity()).expect("JSON values are JSON");
+            let identity = self.identity.to_json();
             meta.get_or_insert_default().insert(key, identity);
         }
     }
-}
-
-pub(crate) fn identity() -> Implementation {
-    Implementation::new("notification-server", env!("CARGO_PKG_VERSION"))
-        .with_title("Real-time Notification Server")
 }
 
 /// Why `params` do not fit `method`, if they do not. `rmcp` would take such a
@@ -189,7 +186,7 @@ impl ServerHandler for Handler {
             false => capabilities.build(),
         };
         ServerConfig::new(capabilities)
-            .with_server_info(identity())
+            .with_server_info(self.identity.implementation())
             .with_instructions(
                 "Publishes notifications and task progress to everyone who is connected. \
                  Tell people something with send_notification, programs with publish_event, and \
@@ -250,7 +247,7 @@ impl ServerHandler for Handler {
         };
         let call = Call {
             caller: caller.clone(),
-            progress: Progress::of(&context),
+            progress: Arc::new(Progress::of(&context)),
             cancelled: context.ct.clone(),
             handover,
         };

@@ -46,6 +46,7 @@ mod events;
 #[cfg(feature = "conformance-fixtures")]
 mod fixtures;
 mod handler;
+mod identity;
 mod lane;
 mod listen;
 mod mcp;
@@ -53,6 +54,7 @@ mod message;
 mod metadata;
 mod modern_calls;
 mod names;
+mod own_tool;
 mod plain_calls;
 mod progress;
 mod prompt;
@@ -72,7 +74,9 @@ mod watches;
 pub use body::{Body, BoxError};
 pub use endpoint::Endpoint;
 pub use event_methods::{ErrorCodes, EventsConfig};
+pub use identity::Identity;
 pub use mcp::{Mcp, McpConfig};
+pub use own_tool::{OwnCall, OwnTool, RunOwnTool};
 pub use refusal::refusal;
 pub use sessions::SessionsConfig;
 

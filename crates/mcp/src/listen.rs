@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::Identity;
 use crate::body::{Body, boxed};
-use crate::handler::identity;
 use crate::message::Message;
 use crate::metadata;
 use crate::refusal::Refusal;
@@ -39,6 +39,7 @@ const LOOK: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Listening {
     watches: Arc<Watches>,
+    identity: Identity,
     /// The streams end, and say so.
     stop: CancellationToken,
     open: TaskTracker,
@@ -66,9 +67,10 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Listening {
-    pub(crate) fn new(watches: Arc<Watches>, stop: CancellationToken) -> Self {
+    pub(crate) fn new(watches: Arc<Watches>, identity: Identity, stop: CancellationToken) -> Self {
         Self {
             watches,
+            identity,
             stop,
             open: TaskTracker::new(),
         }
@@ -93,6 +95,7 @@ impl Listening {
         let honoured = watch(&caller, &watching, wanted).await?;
         let said = Said {
             id: message.id.clone().unwrap_or_default(),
+            identity: self.identity.clone(),
             first: Some(honoured),
             news,
             caller,
@@ -223,6 +226,7 @@ impl Listener for Arc<News> {
 /// The stream's texts.
 struct Said {
     id: Value,
+    identity: Identity,
     /// What was agreed on, before that was said.
     first: Option<Wanted>,
     news: Arc<News>,
@@ -297,7 +301,7 @@ impl Said {
     fn result(&self) -> Bytes {
         let meta = json!({
             "io.modelcontextprotocol/subscriptionId": self.id,
-            "io.modelcontextprotocol/serverInfo": identity(),
+            "io.modelcontextprotocol/serverInfo": self.identity.to_json(),
         });
         let result = json!({ "resultType": "complete", "_meta": meta });
         sse(&json!({ "jsonrpc": "2.0", "id": self.id, "result": result }))

@@ -6,7 +6,6 @@ use notification_webhook::Webhooks;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::Endpoint;
 use crate::endpoint::Calls;
 use crate::event_methods::{EventMethods, EventsConfig};
 use crate::handler::Handler;
@@ -20,6 +19,7 @@ use crate::tools::{
     ListTasks, PublishEvent, ReportProgress, SendNotification, SimulateProgress,
 };
 use crate::watches::Watches;
+use crate::{Endpoint, Identity, OwnTool};
 
 /// What the endpoint is told about the server it belongs to.
 #[derive(Clone, Debug)]
@@ -35,6 +35,10 @@ pub struct McpConfig {
     pub events: EventsConfig,
     /// Those who are posted events.
     pub webhooks: Webhooks,
+    /// What the server calls itself.
+    pub identity: Identity,
+    /// Tools of the program that embeds it, besides the server's own.
+    pub tools: Vec<OwnTool>,
 }
 
 /// How often sessions are looked through for those that nobody uses.
@@ -75,17 +79,18 @@ impl Mcp {
             .with(ExplainDelivery);
         #[cfg(feature = "conformance-fixtures")]
         let tools = crate::fixtures::add_tools(tools);
-        let handler = Handler::new(tools);
+        let tools = config.tools.iter().cloned().fold(tools, Toolbox::with);
+        let handler = Handler::new(tools, config.identity.clone());
         let plain = PlainCalls::new(handler.clone(), running.clone());
         let watches = Arc::<Watches>::default();
-        let listening = Listening::new(watches.clone(), stop.clone());
+        let listening = Listening::new(watches.clone(), config.identity.clone(), stop.clone());
         let sessions = Arc::new(Sessions::new(config.sessions));
         // Some are looked at a little late, and none may be too late.
         let events = EventsConfig {
             heartbeat: config.events.heartbeat * 7 / 8,
             ..config.events
         };
-        let events = EventMethods::new(events, config.webhooks.clone());
+        let events = EventMethods::new(events, config.identity.clone(), config.webhooks.clone());
         let calls = Calls {
             modern: ModernCalls::new(&handler, running.clone(), listening.clone(), events.clone()),
             sessions: SessionCalls::new(

@@ -118,8 +118,7 @@ impl ModernCalls {
         match answered.map_err(Refusal::error)? {
             Answered::Result(mut result) => {
                 result["resultType"] = "complete".into();
-                result["_meta"] =
-                    json!({ "io.modelcontextprotocol/serverInfo": handler::identity() });
+                result["_meta"] = json!({ "io.modelcontextprotocol/serverInfo": self.events.identity().to_json() });
                 let response = stream::one_message(id, &result, accepted);
                 Ok(response.into())
             }

@@ -89,7 +89,10 @@ mod tests {
     async fn a_tool_that_panics_is_answered_for() {
         let running = TaskTracker::new();
         let tools = Toolbox::new(running.clone()).with(Panics);
-        let calls = PlainCalls::new(Handler::new(tools), running.clone());
+        let calls = PlainCalls::new(
+            Handler::new(tools, crate::Identity::default()),
+            running.clone(),
+        );
         let message = json!({
             "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "panics"}
         });

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use notification_access::{Denied, Refused};
 use notification_event::{Invalid, JsonObject};
@@ -31,7 +33,7 @@ pub(crate) struct Call {
     /// Who calls: everything is done in their name.
     pub(crate) caller: Caller,
     /// Where they hear how far it is, if they want to.
-    pub(crate) progress: Progress,
+    pub(crate) progress: Arc<Progress>,
     /// Cancelled once they no longer want the answer. A tool that takes long ends
     /// then; what is done in a moment is done.
     pub(crate) cancelled: CancellationToken,
@@ -54,6 +56,9 @@ pub(crate) enum ToolError {
     /// Whoever calls may not.
     #[error("nothing was done: {0}")]
     Refused(#[from] Refused),
+    /// A tool of the program that embeds the server says what went wrong.
+    #[error("{0}")]
+    Own(String),
     /// What was asked for is not there; says what and why.
     #[error("{0}")]
     Unknown(String),

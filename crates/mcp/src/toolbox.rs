@@ -31,13 +31,15 @@ impl Toolbox {
         }
     }
 
-    /// Adds a tool.
+    /// Adds a tool, in place of one of the same name.
     ///
     /// # Panics
     /// If its input schema is not a JSON Schema: that is a mistake in this program.
     #[must_use]
     pub(crate) fn with(mut self, tool: impl Tool) -> Self {
         let descriptor = tool.descriptor();
+        self.entries
+            .retain(|entry| entry.descriptor.name != descriptor.name);
         self.entries.push(Entry {
             arguments: Arguments::new(&descriptor.input_schema),
             descriptor,

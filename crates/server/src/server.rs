@@ -9,7 +9,9 @@ use notification_http::{
 };
 use notification_hub::{ClientsConfig, EventTypesConfig, Hub, HubConfig};
 use notification_log::{EventLog, LogError, MemoryLog, OpenError, Retention, SqliteLog, Sync};
-use notification_mcp::{ErrorCodes, EventsConfig, Mcp, McpConfig, SessionsConfig};
+use notification_mcp::{
+    ErrorCodes, EventsConfig, Identity, Mcp, McpConfig, OwnTool, SessionsConfig,
+};
 use notification_webhook::{
     DestinationLimits, Guard, RetryConfig, SuspensionConfig, Webhooks, WebhooksConfig,
 };
@@ -39,9 +41,19 @@ pub struct Server {
     http: Http,
     stop: CancellationToken,
     webhooks: Webhooks,
+    embedded: Embedded,
     /// From where the keys of tokens are fetched.
     jwks: watch::Sender<Option<JwksSource>>,
     capacity: Capacity,
+}
+
+/// What a program that embeds the server adds to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Embedded {
+    /// What it calls itself.
+    pub(crate) identity: Identity,
+    /// Its tools.
+    pub(crate) tools: Vec<OwnTool>,
 }
 
 /// Why a server did not start.
@@ -101,6 +113,12 @@ pub enum StartError {
     /// The log cannot be read.
     #[error(transparent)]
     Unreadable(#[from] LogError),
+    /// An event type of the program that embeds it cannot be declared.
+    #[error("an event type cannot be declared: {0}")]
+    EventType(String),
+    /// It cannot go on serving.
+    #[error("it cannot serve")]
+    Serve(#[source] std::io::Error),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}; choose another address with --bind")]
     Listen {
@@ -127,6 +145,11 @@ impl StartError {
 impl Server {
     /// Opens the log and listens. Nothing is answered yet.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, Embedded::default()).await
+    }
+
+    /// Likewise, with what a program adds.
+    pub(crate) async fn start_with(config: Config, embedded: Embedded) -> Result<Self, StartError> {
         let listen = |source| StartError::Listen {
             address: config.bind,
             source,
@@ -171,6 +194,7 @@ impl Server {
             tls,
             stop,
             webhooks,
+            embedded,
             jwks,
             config,
             data_dir,
@@ -256,12 +280,13 @@ impl Server {
             jwks,
             capacity,
             webhooks,
+            embedded,
             ..
         } = self;
         webhooks.start().await.map_err(std::io::Error::other)?;
         let fetching = tokens::fetch(hub.clone(), jwks.subscribe());
         tokio::spawn(stop.clone().run_until_cancelled_owned(fetching));
-        let mcp = mcp(&config, Some(url), webhooks.clone());
+        let mcp = mcp(&config, Some(url), webhooks.clone(), embedded);
         look_after(&mcp, &hub, &stop);
         let endpoint = notification_http::Mcp {
             service: mcp.endpoint(notification_http::plain_stream(http.clone())),
@@ -406,6 +431,7 @@ pub(crate) fn http_config(
         authorization_servers: config.auth.authorization_servers.clone(),
         body_timeout: config.http.body_timeout,
         stream: StreamConfig {
+            enabled: config.stream.enabled,
             heartbeat: config.stream.heartbeat,
             retry: (config.stream.retry_min, config.stream.retry_max),
         },
@@ -415,8 +441,15 @@ pub(crate) fn http_config(
 }
 
 /// MCP as it is configured; without a URL if nothing listens.
-pub(crate) fn mcp(config: &Config, base_url: Option<String>, webhooks: Webhooks) -> Mcp {
+pub(crate) fn mcp(
+    config: &Config,
+    base_url: Option<String>,
+    webhooks: Webhooks,
+    embedded: Embedded,
+) -> Mcp {
     Mcp::new(&McpConfig {
+        identity: embedded.identity,
+        tools: embedded.tools,
         base_url,
         webhooks,
         body_timeout: config.http.body_timeout,

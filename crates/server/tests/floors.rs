@@ -89,7 +89,7 @@ const HOMES: [(&str, &[&str]); 15] = [
 ];
 
 /// What is beside the house, and may use any of it.
-const BESIDE: [&str; 1] = ["notification-bench"];
+const BESIDE: [&str; 2] = ["notification-bench", "notification-examples"];
 
 /// Each crate of the workspace with the crates that it is built from; not those of its tests.
 fn dependencies() -> BTreeMap<String, Vec<String>> {

@@ -178,6 +178,7 @@ pub(super) fn http(hub: &Hub) -> Http {
         authorization_servers: Vec::new(),
         body_timeout: Duration::from_secs(30),
         stream: StreamConfig {
+            enabled: true,
             heartbeat: HEARTBEAT,
             retry,
         },

@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 
 pub use self::errors::ErrorCodes;
 use self::push::Pushed;
+use crate::Identity;
 use crate::message::Message;
 
 /// The name of the extension.
@@ -53,6 +54,7 @@ pub struct EventsConfig {
 #[derive(Clone, Debug)]
 pub(crate) struct EventMethods {
     config: EventsConfig,
+    identity: Identity,
     pushed: Arc<Pushed>,
     webhooks: Webhooks,
 }
@@ -64,12 +66,17 @@ pub(crate) enum Answered {
 }
 
 impl EventMethods {
-    pub(crate) fn new(config: EventsConfig, webhooks: Webhooks) -> Self {
+    pub(crate) fn new(config: EventsConfig, identity: Identity, webhooks: Webhooks) -> Self {
         Self {
             config,
+            identity,
             webhooks,
             pushed: Arc::default(),
         }
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     pub(crate) async fn answer(
@@ -89,7 +96,14 @@ impl EventMethods {
             _ => {
                 let id = message.id.clone().unwrap_or_default();
                 let heartbeat = self.config.heartbeat;
-                let stream = self.pushed.stream(caller, &id, params, heartbeat, codes);
+                let stream = self.pushed.stream(
+                    caller,
+                    &id,
+                    params,
+                    heartbeat,
+                    codes,
+                    self.identity.clone(),
+                );
                 return Ok(Answered::Stream(Box::new(stream.await?)));
             }
         };

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::errors::ErrorCodes;
 use super::wanted::{Wanted, refused};
-use crate::handler::identity;
+use crate::Identity;
 
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
@@ -48,6 +48,7 @@ pub(super) struct Occurrences {
     truncated: bool,
     heartbeat: Duration,
     codes: ErrorCodes,
+    identity: Identity,
     /// Why it was ended, if its type is not what it was.
     ended: Mutex<Option<ErrorData>>,
 }
@@ -61,6 +62,7 @@ impl Pushed {
         params: &Value,
         heartbeat: Duration,
         codes: ErrorCodes,
+        identity: Identity,
     ) -> Result<StreamOrder, ErrorData> {
         let wanted = Wanted::read(caller, params, Delivery::Push, codes)?;
         // Refused here, as an error of this protocol, if it would be later.
@@ -76,6 +78,7 @@ impl Pushed {
             truncated: beginning.truncated || wanted.is_foreign,
             heartbeat,
             codes,
+            identity,
             ended: Mutex::default(),
             selector: wanted.selector,
             declared: wanted.declared,
@@ -144,7 +147,7 @@ impl Occurrences {
     fn result(&self) -> String {
         let meta = json!({
             SUBSCRIPTION: self.subscription,
-            "io.modelcontextprotocol/serverInfo": identity(),
+            "io.modelcontextprotocol/serverInfo": self.identity.to_json(),
         });
         let result = json!({ "resultType": "complete", "_meta": meta });
         json!({ "jsonrpc": "2.0", "id": self.subscription, "result": result }).to_string()

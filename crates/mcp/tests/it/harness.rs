@@ -9,7 +9,7 @@ use notification_access::Principal;
 use notification_event::Filter;
 use notification_hub::{Hub, HubConfig, PageRequest, Start, Subscribe, Subscription};
 use notification_log::MemoryLog;
-use notification_mcp::{Body, ErrorCodes, EventsConfig, Mcp, McpConfig, SessionsConfig};
+use notification_mcp::{Body, ErrorCodes, EventsConfig, Identity, Mcp, McpConfig, SessionsConfig};
 use notification_webhook::{Webhooks, WebhooksConfig};
 use serde_json::{Value, json};
 use tower::{ServiceExt, service_fn};
@@ -36,6 +36,8 @@ impl Server {
         let hub = Hub::open(log, HubConfig::default()).await.unwrap();
         let config = McpConfig {
             webhooks: Webhooks::new(hub.clone(), WebhooksConfig::default()),
+            identity: Identity::default(),
+            tools: Vec::new(),
             base_url: Some("http://127.0.0.1:8005".to_owned()),
             body_timeout: Duration::from_secs(30),
             events: EventsConfig {

@@ -166,6 +166,7 @@ pub struct Http {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in default.toml")]
 pub struct Stream {
+    pub enabled: bool,
     #[serde(
         rename = "heartbeat_seconds",
         deserialize_with = "value::seconds::<1, 3600, _>"

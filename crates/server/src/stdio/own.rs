@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use crate::reload::settings;
 use crate::server::{
-    STOP_TIMEOUT, data_dir, http_config, look_after, mcp, open_hub, open_log, webhooks,
+    Embedded, STOP_TIMEOUT, data_dir, http_config, look_after, mcp, open_hub, open_log, webhooks,
 };
 use crate::{Config, StartError};
 
@@ -52,7 +52,7 @@ impl Own {
         let http_config = http_config(config, String::new(), capacity, None, webhooks.clone());
         let settings = settings(config, true);
         let http = Http::new(hub.clone(), http_config, settings, stop.clone());
-        let mcp = mcp(config, None, webhooks.clone());
+        let mcp = mcp(config, None, webhooks.clone(), Embedded::default());
         look_after(&mcp, &hub, &stop);
         let endpoint = mcp.endpoint(notification_http::plain_stream(http));
         Ok(Self {
