@@ -87,6 +87,26 @@ fn minimal() {
 }
 
 #[test]
+fn the_documentation_shows_what_is_run() {
+    let documentation = include_str!("../../docs/embedding.md");
+    assert!(documentation.contains(include_str!("../src/bin/minimal.rs").trim_end()));
+    // The builder of the documentation is that of the example, line by line.
+    let example = include_str!("../src/bin/notification-server-example.rs");
+    let documented = documentation.split("## The builder").nth(1).unwrap();
+    let lines = documented.split("```").nth(1).unwrap().lines();
+    for line in lines.filter(|line| line.starts_with("    .")) {
+        let call = line.trim();
+        let is_its_own = [".bind_address", ".build"]
+            .iter()
+            .any(|it| call.starts_with(it));
+        assert!(
+            is_its_own || example.contains(call.trim_end_matches(';')),
+            "{call}"
+        );
+    }
+}
+
+#[test]
 fn stateful() {
     let example = Example::start(env!("CARGO_BIN_EXE_stateful"));
     example.call("count", json!({}));

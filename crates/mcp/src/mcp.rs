@@ -27,6 +27,8 @@ pub struct McpConfig {
     /// Where clients reach the server: `http://127.0.0.1:8005`. None if it listens
     /// on no address.
     pub base_url: Option<String>,
+    /// Whether others than MCP clients are served streams.
+    pub has_streams: bool,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
     /// How many sessions there may be, and for how long.
@@ -68,7 +70,10 @@ impl Mcp {
         let tools = Toolbox::new(running.clone())
             .with(SimulateProgress::new(stop.clone()))
             .with(SendNotification)
-            .with(ConnectionStatus::new(config.base_url.as_deref()))
+            .with(ConnectionStatus::new(
+                config.base_url.as_deref(),
+                config.has_streams,
+            ))
             .with(ReportProgress)
             .with(ListTasks)
             .with(GetTask)

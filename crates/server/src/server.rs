@@ -448,6 +448,7 @@ pub(crate) fn mcp(
     embedded: Embedded,
 ) -> Mcp {
     Mcp::new(&McpConfig {
+        has_streams: config.stream.enabled,
         identity: embedded.identity,
         tools: embedded.tools,
         base_url,

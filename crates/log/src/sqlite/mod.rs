@@ -54,7 +54,8 @@ struct Shared {
     bounds: Mutex<Bounds>,
     file: LogFile,
     wal: LogFile,
-    _lock: DataDirLock,
+    /// None once the log is closed: then another may open it.
+    lock: Mutex<Option<DataDirLock>>,
 }
 
 impl SqliteLog {
@@ -75,7 +76,7 @@ impl SqliteLog {
                 bounds: Mutex::new(bounds),
                 file,
                 wal,
-                _lock: lock,
+                lock: Mutex::new(Some(lock)),
             }),
         })
     }
@@ -233,7 +234,9 @@ impl EventLog for SqliteLog {
         let shared = self.shared.clone();
         blocking(move || {
             let writer = shared.writer.lock().expect("no holder panics").take();
-            Ok(writer.ok_or(LogError::Closed)?.close()?)
+            writer.ok_or(LogError::Closed)?.close()?;
+            shared.lock.lock().expect("no holder panics").take();
+            Ok(())
         })
         .await
     }

@@ -12,6 +12,7 @@ pub(crate) struct ConnectionStatus {
     listens: bool,
     endpoint: String,
     stream_endpoint: String,
+    has_streams: bool,
 }
 
 /// What stands in place of an address where there is none but standard input.
@@ -19,12 +20,14 @@ const NO_ADDRESS: &str = "stdio:notification-server";
 
 impl ConnectionStatus {
     /// Tells that the server is reached there; nowhere if it listens on no address.
-    pub(crate) fn new(base_url: Option<&str>) -> Self {
+    /// `has_streams` says whether there are streams for others than MCP clients.
+    pub(crate) fn new(base_url: Option<&str>, has_streams: bool) -> Self {
         let Some(base_url) = base_url else {
             return Self {
                 listens: false,
                 endpoint: NO_ADDRESS.to_owned(),
                 stream_endpoint: NO_ADDRESS.to_owned(),
+                has_streams: false,
             };
         };
         let base_url = base_url.trim_end_matches('/');
@@ -32,6 +35,7 @@ impl ConnectionStatus {
             listens: true,
             endpoint: format!("{base_url}/mcp"),
             stream_endpoint: format!("{base_url}/v1/stream"),
+            has_streams,
         }
     }
 
@@ -45,6 +49,11 @@ impl ConnectionStatus {
             return "This server was started by its only client and listens on no address, so \
                     nobody else can receive events. To have others receive them, run \
                     `notification-server` and connect to it with `notification-server stdio --url`."
+                .to_owned();
+        }
+        if !self.has_streams {
+            return "Streams of events are switched off here (stream.enabled); MCP clients and \
+                    webhooks get events all the same."
                 .to_owned();
         }
         format!(
@@ -120,7 +129,7 @@ impl Tool for ConnectionStatus {
 
     async fn call(&self, call: &Call, _: JsonObject) -> Result<Value, ToolError> {
         Ok(json!({
-            "sse_enabled": self.listens,
+            "sse_enabled": self.has_streams,
             "active_connections": call.caller.hub().connections(),
             "endpoint": self.endpoint,
             "stream_endpoint": self.stream_endpoint,

@@ -38,6 +38,7 @@ impl Server {
             webhooks: Webhooks::new(hub.clone(), WebhooksConfig::default()),
             identity: Identity::default(),
             tools: Vec::new(),
+            has_streams: true,
             base_url: Some("http://127.0.0.1:8005".to_owned()),
             body_timeout: Duration::from_secs(30),
             events: EventsConfig {

@@ -259,7 +259,8 @@ impl RunningServer {
         self.publisher.hub()
     }
 
-    /// Stops it: streams are told, and what is in flight is finished.
+    /// Stops it: streams are told, what is in flight is finished, and the log is
+    /// closed, so that another server can open it.
     ///
     /// # Errors
     ///
