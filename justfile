@@ -36,6 +36,12 @@ bench *arguments:
     cargo run --release --locked -p notification-bench -- \
         {{ if arguments == "" { "--json target/bench.json --plots docs/performance --markdown docs/performance.md" } else { arguments } }}
 
+# Build the documentation as a book, into target/book/html
+book:
+    ./scripts/install-test-tools
+    cargo build --locked -p notification-server
+    python3 docs/book/build.py
+
 # Build the documentation of the crates and open it
 docs:
     cargo doc --workspace --no-deps --open
