@@ -162,6 +162,8 @@ test('the hooks show what comes, over one connection for those who ask for the s
 test("the seed's hook works as it is", TIMEOUT, async (t) => {
   const server = await NotificationServer.start(t);
   const hook = await readFile(new URL('hook.jsx', import.meta.url), 'utf8');
+  const documented = await readFile(new URL('../../../docs/clients.md', import.meta.url), 'utf8');
+  assert.ok(documented.includes(hook.trimEnd()));
   const url = await serve(t, `
     ${hook}
     import { createRoot } from 'react-dom/client';

@@ -12,9 +12,15 @@ use crate::query::NoQuery;
 /// `GET /v1/activity`: what went on in the last hour.
 pub(crate) async fn activity(caller: Caller, _: NoQuery) -> Result<Response, Problem> {
     let samples = caller.activity()?;
-    Ok(answer(
-        &json!({"sample_seconds": SAMPLE.as_secs(), "samples": samples}),
-    ))
+    let keeps = caller.retention()?;
+    let retention = json!({
+        "max_age_seconds": keeps.max_age.map(|age| age.as_secs()),
+        "max_events": keeps.max_events,
+        "max_bytes": keeps.max_bytes,
+    });
+    Ok(answer(&json!({
+        "sample_seconds": SAMPLE.as_secs(), "samples": samples, "retention": retention,
+    })))
 }
 
 pub(crate) fn describe() -> Operation {
@@ -22,12 +28,23 @@ pub(crate) fn describe() -> Operation {
     let properties = json!({
         "sample_seconds": {"description": "How long one sample is", "type": "integer", "minimum": 1},
         "samples": samples,
+        "retention": retention(),
     });
     Operation::new("getActivity", "What went on in the last hour").answers(
         StatusCode::OK,
         "The oldest first",
-        object(properties, &["sample_seconds", "samples"]),
+        object(properties, &["sample_seconds", "samples", "retention"]),
     )
+}
+
+fn retention() -> Value {
+    let most = |of: &str| json!({"description": of, "type": ["integer", "null"], "minimum": 0});
+    let properties = json!({
+        "max_age_seconds": most("How old events get, if there is a bound"),
+        "max_events": most("How many are kept"),
+        "max_bytes": most("How many bytes of them"),
+    });
+    object(properties, &["max_age_seconds", "max_events", "max_bytes"])
 }
 
 fn sample() -> Value {
@@ -37,6 +54,7 @@ fn sample() -> Value {
         "timestamp": reference("Timestamp"),
         "published": count("Events committed to the log"),
         "delivered": count("Events handed to a stream, once for each stream"),
+        "removed": count("Events that retention removed"),
         "connections": count("Streams open at its end"),
         "publish_p50_ms": time("From publishing to handed out: the median, if anything was published"),
         "publish_p99_ms": time("Likewise, what 99 of 100 did not exceed"),
@@ -47,6 +65,7 @@ fn sample() -> Value {
         "timestamp",
         "published",
         "delivered",
+        "removed",
         "connections",
         "publish_p50_ms",
         "publish_p99_ms",

@@ -24,6 +24,8 @@ pub struct Sample {
     pub published: u64,
     /// Events handed to a stream, once for each stream.
     pub delivered: u64,
+    /// Events that retention removed.
+    pub removed: u64,
     /// Streams open at the end.
     pub connections: u64,
     /// From publishing to handed out, in milliseconds: the median, if anything was published.
@@ -48,8 +50,8 @@ pub(crate) struct Activity {
 #[derive(Debug, Default)]
 struct Samples {
     all: VecDeque<Sample>,
-    /// What was published and delivered in all, when the last one was taken.
-    before: (u64, u64),
+    /// What there was in all when the last one was taken.
+    before: Totals,
 }
 
 impl Default for Activity {
@@ -69,20 +71,19 @@ impl Activity {
         self.latencies().saturating_record(micros);
     }
 
-    /// Ends a sample, with what was published and delivered since the beginning.
-    pub(crate) fn sample(&self, published: u64, delivered: u64, now: impl FnOnce() -> Now) {
+    /// Ends a sample.
+    pub(crate) fn sample(&self, totals: Totals, now: Now) {
         let (p50, p99) = self.take_latencies();
-        let now = now();
         let mut samples = self.samples.lock().expect("no holder panics");
-        let (published_before, delivered_before) = samples.before;
-        samples.before = (published, delivered);
+        let before = std::mem::replace(&mut samples.before, totals);
         if samples.all.len() == SAMPLES {
             samples.all.pop_front();
         }
         samples.all.push_back(Sample {
             timestamp: now.timestamp,
-            published: published - published_before,
-            delivered: delivered - delivered_before,
+            published: totals.published - before.published,
+            delivered: totals.delivered - before.delivered,
+            removed: totals.removed - before.removed,
             connections: now.connections,
             publish_p50_ms: p50,
             publish_p99_ms: p99,
@@ -113,6 +114,14 @@ impl Activity {
     }
 }
 
+/// What there was since the beginning.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) published: u64,
+    pub(crate) delivered: u64,
+    pub(crate) removed: u64,
+}
+
 /// How things are when a sample ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
@@ -125,6 +134,14 @@ pub(crate) struct Now {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn totals(published: u64, delivered: u64) -> Totals {
+        Totals {
+            published,
+            delivered,
+            removed: published / 2,
+        }
+    }
 
     fn now(second: i64) -> Now {
         Now {
@@ -141,12 +158,15 @@ mod tests {
         for millis in 1..=100 {
             activity.published(Duration::from_millis(millis));
         }
-        activity.sample(100, 300, || now(10));
-        activity.sample(101, 300, || now(20));
+        activity.sample(totals(100, 300), now(10));
+        activity.sample(totals(101, 300), now(20));
         let [first, second] = activity.samples()[..] else {
             panic!("two samples");
         };
-        assert_eq!((first.published, first.delivered), (100, 300));
+        assert_eq!(
+            (first.published, first.delivered, first.removed),
+            (100, 300, 50)
+        );
         let (p50, p99) = (first.publish_p50_ms.unwrap(), first.publish_p99_ms.unwrap());
         assert!(
             (49.0..52.0).contains(&p50) && (98.0..101.0).contains(&p99),
@@ -160,7 +180,7 @@ mod tests {
     fn an_hour_is_kept() {
         let activity = Activity::default();
         for second in 0..SAMPLES as i64 + 5 {
-            activity.sample(0, 0, || now(second));
+            activity.sample(totals(0, 0), now(second));
         }
         let samples = activity.samples();
         assert_eq!(samples.len(), SAMPLES);
@@ -171,7 +191,7 @@ mod tests {
     fn what_took_very_long_counts_as_long() {
         let activity = Activity::default();
         activity.published(Duration::from_secs(1 << 40));
-        activity.sample(1, 0, || now(10));
+        activity.sample(totals(1, 0), now(10));
         assert!(activity.samples()[0].publish_p50_ms.unwrap() >= 60_000.0);
     }
 }

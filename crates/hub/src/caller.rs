@@ -11,7 +11,7 @@ use notification_event::{
     ClientId, Draft, EventId, Filter, GroupName, Pattern, Position, Report, TaskId, Timestamp,
     Topic,
 };
-use notification_log::{Change, LogError, Record};
+use notification_log::{Change, LogError, Record, Retention};
 use uuid::Uuid;
 
 use crate::audit::By;
@@ -502,6 +502,12 @@ impl Caller {
     pub fn activity(&self) -> Result<Vec<Sample>, Refused> {
         self.need(Grant::ConnectionsRead)?;
         Ok(self.hub.activity())
+    }
+
+    /// What of the log is kept.
+    pub fn retention(&self) -> Result<&Retention, Refused> {
+        self.need(Grant::ConnectionsRead)?;
+        Ok(&self.hub.shared().config.retention)
     }
 
     /// Ends a stream, as [`Hub::close_connection`].

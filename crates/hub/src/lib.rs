@@ -71,7 +71,7 @@ pub use follow::{Follow, Followed};
 pub use frame::Frame;
 pub use hub::{GroupError, Hub, HubConfig, Published, Subscribe, SubscribeError, TaskFilter};
 pub use metrics::Metrics;
-pub use notification_log::{AckMode, LogError, Receipt, Record};
+pub use notification_log::{AckMode, LogError, Receipt, Record, Retention};
 pub use own_tasks::OwnTask;
 pub use page::{Beginning, EventPage, NewestEvents, PageRequest};
 pub use publisher::PublishError;

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::activity::{Activity, Now};
+use crate::activity::{Activity, Now, Totals};
 use crate::audit::Audit;
 use crate::clients::{ClientStatus, Clients};
 use crate::connections::{Connection, Connections, End};
@@ -128,14 +128,18 @@ impl Shared {
     pub(crate) fn sample(&self) {
         let metrics = &self.metrics;
         let bounds = self.log.bounds();
-        let now = || Now {
+        let now = Now {
             timestamp: Timestamp::from(SystemTime::now()),
             connections: self.connections.count() as u64,
             log_events: bounds.events(),
             log_bytes: bounds.bytes,
         };
-        let (published, delivered) = (metrics.published_in_all(), metrics.delivered.get());
-        self.activity.sample(published, delivered, now);
+        let totals = Totals {
+            published: metrics.published_in_all(),
+            delivered: metrics.delivered.get(),
+            removed: metrics.pruned.get(),
+        };
+        self.activity.sample(totals, now);
     }
 
     /// Has a stream end. It is cut off if it does not do so by itself soon.

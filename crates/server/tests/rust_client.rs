@@ -8,6 +8,21 @@ use common::server;
 use notification_client::{Client, Item, RefusalKind, Stream, StreamOptions};
 use serde_json::json;
 
+/// What the README of the client shows.
+#[path = "../../client/examples/receive.rs"]
+#[allow(dead_code)]
+mod example;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_readme_says_works() {
+    let readme = include_str!("../../client/README.md");
+    let shown = include_str!("../../client/examples/receive.rs");
+    assert!(readme.contains(shown.trim_end()));
+    let server = server(&[]);
+    let received = example::receive(&server.url("")).await;
+    assert_eq!(received.unwrap(), "Backup done");
+}
+
 async fn message(stream: &mut Stream) -> String {
     loop {
         let item = stream.next().await.unwrap();
