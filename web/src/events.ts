@@ -91,13 +91,17 @@ export class EventStore {
 
 export interface Snapshot { rows: Row[]; held: number; isHeld: boolean }
 
+const GAPS = {
+  retention: 'Gap: events before this are no longer in the log.',
+  epoch: 'Gap: the log is another one than before. Events may be missing or come again.',
+  unavailable: 'Gap: what was before this could not be read.',
+};
+
 /** What a status means to people; nothing, if it goes without saying. */
 export function sayStatus(status: Status): string | undefined {
   switch (status.status) {
     case 'gap':
-      return status.reason === 'retention'
-        ? 'Gap: events before this are no longer in the log.'
-        : 'Gap: the log is another one than before. Events may be missing or come again.';
+      return GAPS[status.reason];
     case 'conflated': return `${status.events} events were not sent, because newer ones took their place.`;
     case 'paused': return 'Paused: nothing more comes before something is acknowledged.';
     case 'unauthorized': return `The server ended this stream: ${status.reason}`;

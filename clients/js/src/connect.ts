@@ -98,7 +98,8 @@ export class Connection implements AsyncIterable<ServerEvent> {
     const open = (sink: Sink, place: string) => new Stream(settings, sink, place);
     const shares = options.shared ?? !(options.credential || options.ticket || options.snapshot);
     this.#stream = shares && canShare()
-      ? new SharedStream(address(url, '/', streamQuery(options)).href, open, (sink) => this.#catchUp(sink), sink, this.#cursor)
+      ? new SharedStream(address(url, '/', streamQuery(options)).href, open,
+        options.lastEventId || options.since ? (sink) => this.#catchUp(sink) : undefined, sink, this.#cursor)
       : open(sink, this.#cursor);
     options.signal?.addEventListener('abort', () => this.close(), { once: true });
     this.closed = this.#run();

@@ -51,8 +51,11 @@ export interface Connected {
   /** The topics that are left of those asked for, where one may not see all. */
   narrowed_to?: string[];
 }
-/** Events before `cursor` may be missing. */
-export interface Gap { type: 'status'; status: 'gap'; cursor: string; reason: 'retention' | 'epoch' }
+/**
+ * Events before `cursor` may be missing. `unavailable` is said by this client:
+ * what another tab has read before could not be read once more.
+ */
+export interface Gap { type: 'status'; status: 'gap'; cursor: string; reason: 'retention' | 'epoch' | 'unavailable' }
 export interface SnapshotComplete { type: 'status'; status: 'snapshot_complete'; events: number }
 /** So many events were not sent, because newer ones took their place. */
 export interface Conflated { type: 'status'; status: 'conflated'; events: number }

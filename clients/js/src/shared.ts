@@ -22,7 +22,7 @@ export const canShare = (): boolean => typeof BroadcastChannel === 'function' &&
 export class SharedStream implements Runs {
   readonly #name: string;
   readonly #open: (sink: Sink, place: string) => Runs;
-  readonly #catchUp: (sink: Sink) => Promise<void>;
+  readonly #catchUp: ((sink: Sink) => Promise<void>) | undefined;
   readonly #sink: Sink;
   /** Aborted when this tab no longer shares. */
   readonly #left = new AbortController();
@@ -32,9 +32,9 @@ export class SharedStream implements Runs {
 
   /**
    * `open` opens a stream at a place. `catchUp` hands on what was before this
-   * tab came, which a tab that comes later needs.
+   * tab came, if it wants that, for when another tab reads already.
    */
-  constructor(name: string, open: (sink: Sink, place: string) => Runs, catchUp: (sink: Sink) => Promise<void>,
+  constructor(name: string, open: (sink: Sink, place: string) => Runs, catchUp: ((sink: Sink) => Promise<void>) | undefined,
     sink: Sink, place: string) {
     this.#name = `notification-server ${name}`;
     this.#open = open;
@@ -53,10 +53,16 @@ export class SharedStream implements Runs {
     const channel = new BroadcastChannel(this.#name);
     let failure: NotificationError | undefined;
     let leads = false;
-    // Whether somebody read for this tab before it did so itself.
+    // Whether another tab is known to read for this one.
     let follows = false;
     let state: State = 'connecting';
-    let early: Item[] | undefined;
+    // What comes before all that was before it was handed on.
+    let early: Item[] | undefined = this.#catchUp && [];
+    const flush = () => {
+      const waiting = early ?? [];
+      early = undefined;
+      for (const item of waiting) this.#take(item, this.#place);
+    };
     const say = (said: Said) => channel.postMessage(said);
 
     channel.onmessage = ({ data }: MessageEvent<Said>) => {
@@ -78,12 +84,9 @@ export class SharedStream implements Runs {
       }
       if (!follows) {
         follows = true;
-        early = [];
-        void this.#catchUp(this.#sink).catch(() => undefined).then(() => {
-          const waiting = early ?? [];
-          early = undefined;
-          for (const item of waiting) this.#take(item, this.#place);
-        });
+        void this.#catchUp?.(this.#sink).catch(() => {
+          this.#sink.item({ type: 'status', status: 'gap', reason: 'unavailable', cursor: this.#place }, '');
+        }).then(flush);
       }
       this.#place ||= data.place;
       this.#sink.state(data.state);
@@ -91,11 +94,14 @@ export class SharedStream implements Runs {
 
     const lead = async () => {
       leads = true;
+      // Whoever catches up goes on with that; the rest comes once more, or follows.
+      if (!follows) flush();
       const stream = this.#open({
         item: (item, place) => {
           say({ kind: 'item', item, place });
           this.#place = place;
-          this.#take(item, place);
+          if (early) early.push(item);
+          else this.#take(item, place);
         },
         state: (now, error) => {
           state = now;
