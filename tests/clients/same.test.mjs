@@ -4,7 +4,10 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -34,6 +37,27 @@ asyncio.run(main())`]],
   rust: [BINARY, ['tail', 'shop/**', '--json']],
 };
 
+/** Those that can be told where to get another credential. */
+const RENEWING = {
+  javascript: [process.execPath, ['--input-type=module', '--eval', `
+    import { readFileSync } from 'node:fs';
+    import { connect } from '${ROOT}clients/js/dist/index.js';
+    const credential = () => readFileSync(process.env.KEY_FILE, 'utf8');
+    for await (const event of connect({ url: process.env.URL, credential })) console.log(event.message);`]],
+  python: [PYTHON, ['-u', '-c', `
+import os, pathlib
+from notification_client import Client
+for event in Client(os.environ["URL"], credential=pathlib.Path(os.environ["KEY_FILE"]).read_text).stream():
+    print(event["message"])`]],
+  'python with asyncio': [PYTHON, ['-u', '-c', `
+import asyncio, os, pathlib
+from notification_client import AsyncClient
+async def main():
+    async for event in AsyncClient(os.environ["URL"], credential=pathlib.Path(os.environ["KEY_FILE"]).read_text).stream():
+        print(event["message"])
+asyncio.run(main())`]],
+};
+
 /** Passes connections on, until it cuts them. */
 async function proxy(t, port) {
   const sockets = new Set();
@@ -52,8 +76,8 @@ async function proxy(t, port) {
 }
 
 /** Starts one client; what it has printed, and a promise of so many lines. */
-function start(t, name, env) {
-  const [program, args] = PROGRAMS[name];
+function start(t, name, env, programs = PROGRAMS) {
+  const [program, args] = programs[name];
   const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   t.after(() => child.kill());
   const lines = [];
@@ -119,4 +143,39 @@ test('every client hands on the same, whatever happens', { timeout: 120_000 }, a
     assert.equal(code, 1, clients[i].name);
     assert.match(clients[i].said(), /credential|revoked|not known|no longer|unauthorized/i, clients[i].name);
   }
+});
+
+test('a client comes back with another credential before its own ends', { timeout: 120_000 }, async (t) => {
+  const server = await NotificationServer.startSecured(t, '[stream]\nheartbeat_seconds = 1\n');
+  const soon = new Date(Date.now() + 25_000).toISOString();
+  const first = await server.createKey('first', ['subscribe:**'], { expires_at: soon });
+  const second = await server.createKey('second', ['subscribe:**']);
+  const directory = await mkdtemp(join(tmpdir(), 'notification-clients-'));
+  t.after(() => rm(directory, { recursive: true }));
+  const file = join(directory, 'key');
+  await writeFile(file, first);
+  const env = { URL: server.origin, KEY_FILE: file };
+  const clients = Object.keys(RENEWING).map((name) => start(t, name, env, RENEWING));
+  const principals = async () => {
+    const { connections } = await (await server.ask('GET', '/v1/connections')).json();
+    return connections.map(({ principal }) => principal);
+  };
+  const until = async (what, check) => {
+    for (let i = 0; !check(await principals()); i++) {
+      assert.ok(i < 600, `never: ${what}: ${await principals()}; ${clients.map((client) => client.said()).join()}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  await until('all have come', (all) => all.length === clients.length);
+  await writeFile(file, second);
+  const publish = (message) => server.ask('POST', '/v1/events', { type: 'notification', message });
+  const expected = [];
+  // One a second, so that some fall into the change.
+  for (let i = 0; (await principals()).some((principal) => principal !== 'key:second' && principal !== 'second') || i < 3; i++) {
+    assert.ok(Date.now() < Date.parse(soon) + 1_000, `${await principals()}`);
+    assert.equal((await publish(String(i))).status, 201);
+    expected.push(String(i));
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+  }
+  for (const client of clients) assert.deepEqual(await client.arrival(expected.length), expected, client.name);
 });
