@@ -34,10 +34,11 @@ export function useAlerts() {
   const tell = (event: ServerEvent) => {
     const now = Date.now();
     const isOld = now - Date.parse(event.timestamp) > RECENT_MS;
-    if (event.type !== 'notification' || isOld || now - last.current < AT_MOST_EVERY_MS) return;
+    const [shows, beeps] = [notifies && document.hidden, sounds && audio.current];
+    if (!(shows || beeps) || event.type !== 'notification' || isOld || now - last.current < AT_MOST_EVERY_MS) return;
     last.current = now;
-    if (notifies && document.hidden) new Notification(event.title ?? event.topic, { body: summary(event), tag: event.topic });
-    if (sounds && audio.current) beep(audio.current);
+    if (shows) new Notification(event.title ?? event.topic, { body: summary(event), tag: event.topic });
+    if (beeps) beep(beeps);
   };
 
   return { notifies, setNotifies: askToNotify, sounds, setSounds: askToSound, problem, tell };

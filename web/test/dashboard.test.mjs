@@ -100,6 +100,29 @@ test('a connection that is lost is said, and so is a gap; nothing is missed', TI
   assert.equal(await rows(page).count(), 2);
 });
 
+test('notifications of the browser and sounds come when they were asked for, and not before', TIMEOUT, async (t) => {
+  const server = await NotificationServer.start(t);
+  const { page, wrong } = await openPage(t, server, '', { permissions: ['notifications'] });
+  await page.evaluate(() => {
+    window.shown = [];
+    window.Notification = class { static permission = 'granted'; static requestPermission = async () => 'granted'; constructor(title, { body }) { window.shown.push(`${title}: ${body}`); } };
+    window.sounded = 0;
+    const { createOscillator } = AudioContext.prototype;
+    AudioContext.prototype.createOscillator = function () { window.sounded += 1; return createOscillator.call(this); };
+    // As if another tab were looked at.
+    Object.defineProperty(document, 'hidden', { get: () => true });
+  });
+  await server.publish('unasked');
+  await rows(page).first().getByText('unasked').waitFor();
+  assert.deepEqual(await page.evaluate(() => [window.shown, window.sounded]), [[], 0]);
+  await page.getByLabel('Desktop notifications').check();
+  await page.getByLabel('Sound').check();
+  await server.publish('asked for');
+  await page.waitForFunction(() => window.shown.length === 1 && window.sounded === 1);
+  assert.deepEqual(await page.evaluate(() => window.shown), ['default: asked for']);
+  assert.deepEqual(wrong, []);
+});
+
 test('ten thousand events stay smooth', TIMEOUT, async (t) => {
   const server = await NotificationServer.start(t);
   for (let i = 0; i < 12; i++) {
